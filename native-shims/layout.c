@@ -36,6 +36,7 @@ const struct layout_entry shim_layout[] = {
 	BATCH_COLUMN("csumOff", csum_off),
 	BATCH_COLUMN("flags", flags),
 	BATCH_COLUMN("segCount", seg_count),
+	BATCH_COLUMN("ifindex", ifindex),
 	BATCH_COLUMN("verdict", verdict),
 	BATCH_COLUMN("status", status),
 	{ "sizeof.peerRow", sizeof(struct peer_row) },

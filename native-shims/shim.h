@@ -68,6 +68,8 @@
  * @csum_off:		offset from @csum_start where the kernel stores the sum
  * @flags:		FRAME_*
  * @seg_count:		frames on the wire that this descriptor represents, at least 1
+ * @ifindex:		device by which a received datagram arrived: the device with the IP address, for
+ *			example a bridge; 0: unknown
  * @verdict:		set by TypeScript: 0, or the reason not to send or write; C skips entries
  *			whose verdict is not 0
  * @status:		set by C: 0, or the negative errno of this entry
@@ -86,6 +88,7 @@ struct batch {
 	int32_t csum_off[BATCH_CAP];
 	int32_t flags[BATCH_CAP];
 	int32_t seg_count[BATCH_CAP];
+	int32_t ifindex[BATCH_CAP];
 	int32_t verdict[BATCH_CAP];
 	int32_t status[BATCH_CAP];
 };
@@ -210,7 +213,7 @@ struct tap_region {
 };
 
 /* Options of udp_open(), bit mask. */
-#define UDP_OPEN_RECEIVE 1     /* UDP_GRO, TOS, IPv6 datagrams without a checksum */
+#define UDP_OPEN_RECEIVE 1     /* UDP_GRO, TOS, arrival device, IPv6 datagrams without a checksum */
 #define UDP_OPEN_RECVERR 2     /* ICMP errors go to the error queue: for sending sockets */
 #define UDP_OPEN_DF 4          /* DF set, path MTU tracked by vtepd; else DF clear */
 #define UDP_OPEN_NO_CHECKSUM 8 /* send with a UDP checksum of zero */
@@ -354,6 +357,6 @@ extern const size_t shim_layout_count;
 
 _Static_assert(sizeof(struct peer_row) == 32, "TypeScript addresses rows as 32 bytes");
 _Static_assert(sizeof(struct path_error) == 32, "TypeScript addresses rows as 32 bytes");
-_Static_assert(sizeof(struct batch) == 15 * 4 * BATCH_CAP, "columns without padding");
+_Static_assert(sizeof(struct batch) == 16 * 4 * BATCH_CAP, "columns without padding");
 
 #endif

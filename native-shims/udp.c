@@ -11,7 +11,8 @@
  * A received datagram can be a train. With UDP_GRO, one read returns all datagrams of a train,
  * which the device or the sender has joined. A control message holds the segment size; it is stored
  * in the gso_size column, and TypeScript splits the train. Another control message holds the outer
- * TOS, which is common to all datagrams of a train (requirements/gro_tos.c).
+ * TOS, which is common to all datagrams of a train (requirements/gro_tos.c), and a third one the
+ * device by which the datagram arrived, so that TypeScript can refuse VXLAN from the overlay itself.
  */
 #include "address.h"
 
@@ -62,6 +63,9 @@ static int set_receive_options(int fd, int ipv6, int options)
 	if (!err)
 		err = ipv6 ? set_option(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1) :
 			     set_option(fd, IPPROTO_IP, IP_RECVTOS, 1);
+	if (!err)
+		err = ipv6 ? set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1) :
+			     set_option(fd, IPPROTO_IP, IP_PKTINFO, 1);
 	if (err || options & UDP_OPEN_NO_GRO)
 		return err;
 	return set_option(fd, IPPROTO_UDP, UDP_GRO, 1);
@@ -255,13 +259,13 @@ int udp_select(int fd, const uint8_t *program, size_t len)
 }
 
 /*
- * Control messages of one datagram: UDP_GRO (int) and IP_TOS (one byte) or IPV6_TCLASS (int),
- * aligned as required by the CMSG macros. There is space for three times as many, because a
- * datagram whose control messages do not fit is dropped (MSG_CTRUNC).
+ * Control messages of one datagram: UDP_GRO (int), IP_TOS (one byte) or IPV6_TCLASS (int), and
+ * IP_PKTINFO or the larger IPV6_PKTINFO, aligned as required by the CMSG macros. There is space for
+ * two more, because a datagram whose control messages do not fit is dropped (MSG_CTRUNC).
  */
 union control {
 	struct cmsghdr align;
-	uint8_t bytes[6 * CMSG_SPACE(sizeof(int))];
+	uint8_t bytes[4 * CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct in6_pktinfo))];
 };
 
 /*
@@ -277,11 +281,12 @@ struct inbox {
 	union control controls[BATCH_CAP];
 };
 
-/* Sets segment size and TOS of entry i; 0 without a control message. */
+/* Sets segment size, TOS and arrival device of entry i; 0 without a control message. */
 static void read_control(struct msghdr *header, struct batch *batch, int32_t i)
 {
 	batch->gso_size[i] = 0;
 	batch->tos[i] = 0;
+	batch->ifindex[i] = 0;
 	/* The last control message may be incomplete. */
 	if (header->msg_flags & MSG_CTRUNC)
 		return;
@@ -292,6 +297,10 @@ static void read_control(struct msghdr *header, struct batch *batch, int32_t i)
 			memcpy(&batch->tos[i], CMSG_DATA(c), sizeof(int));
 		else if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO)
 			memcpy(&batch->gso_size[i], CMSG_DATA(c), sizeof(int));
+		else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO)
+			memcpy(&batch->ifindex[i], CMSG_DATA(c) + offsetof(struct in_pktinfo, ipi_ifindex), sizeof(int));
+		else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO)
+			memcpy(&batch->ifindex[i], CMSG_DATA(c) + offsetof(struct in6_pktinfo, ipi6_ifindex), sizeof(int));
 	}
 }
 

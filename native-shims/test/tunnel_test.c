@@ -174,7 +174,7 @@ static void expect_outer(int far, int tos, int ttl)
 	static uint8_t found[2048];
 	union {
 		struct cmsghdr align;
-		uint8_t bytes[64];
+		uint8_t bytes[128];
 	} control;
 	struct iovec iov = { found, sizeof(found) };
 	struct msghdr header = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,

@@ -155,6 +155,7 @@ static int receive_all(int fd, uint8_t *first_bytes, uint16_t *ports)
 		for (int i = 0; i < count; i++, total++) {
 			CHECK_EQ(received.len[i], DATAGRAM_LEN);
 			CHECK_EQ(received.gso_size[i], 0);
+			CHECK_EQ(received.ifindex[i], if_nametoindex("lo"));
 			CHECK_EQ(received.seg_count[i], 1);
 			CHECK_EQ(received.off[i], i * STRIDE);
 			first_bytes[total] = arena.base[received.off[i]];
@@ -230,6 +231,7 @@ static void test_train(void)
 	CHECK_EQ(batch.gso_size[0], 0);
 	CHECK_EQ(batch.len[1], sizeof(train));
 	CHECK_EQ(batch.gso_size[1], segment);
+	CHECK_EQ(batch.ifindex[1], if_nametoindex("lo"));
 	CHECK_EQ(udp_receive_batch(receiver, arena, &batch, sources, slots), 0);
 	close(receiver);
 	close(sender);

@@ -25,6 +25,7 @@ export const COLUMNS = [
   'csumOff',
   'flags',
   'segCount',
+  'ifindex',
   'verdict',
   'status',
 ] as const;
@@ -79,6 +80,11 @@ export class Batch {
   readonly flags: Int32Array;
   /** Number of frames on the wire that this descriptor represents, at least 1. */
   readonly segCount: Int32Array;
+  /**
+   * Device by which a received datagram arrived: the device with the IP address, for example a
+   * bridge and not its port; 0: unknown.
+   */
+  readonly ifindex: Int32Array;
   /** Index of the drop reason; 0: none. The port skips dropped descriptors. */
   readonly verdict: Int32Array;
   /** Result of the port's operation: 0 or a negative errno. */
@@ -105,6 +111,7 @@ export class Batch {
     this.csumOff = column('csumOff');
     this.flags = column('flags');
     this.segCount = column('segCount');
+    this.ifindex = column('ifindex');
     this.verdict = column('verdict');
     this.status = column('status');
   }

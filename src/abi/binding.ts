@@ -89,11 +89,12 @@ export interface Shim {
    *
    * @param local packed row (struct peer_row) to bind; an all-zero address means any
    * @param device device to bind to; '' none
-   * @param options bit mask. 1: receive with UDP_GRO and TOS, and accept zero checksums; 2:
-   *   IP_RECVERR (sending pool); 4: DF set (PMTUDISC_PROBE), else DF clear (PMTUDISC_DONT); 8: send
-   *   without UDP checksum; 16: receive without UDP_GRO; 32: bind exclusively, then allow other
-   *   sockets to join; 64: join the port (SO_REUSEPORT); 128: fail if the kernel lacks UDP_SEGMENT;
-   *   256: drop every datagram until `udpAdmit`; 512: bind also an address that does not exist yet
+   * @param options bit mask. 1: receive with UDP_GRO, TOS and arrival device, and accept zero
+   *   checksums; 2: IP_RECVERR (sending pool); 4: DF set (PMTUDISC_PROBE), else DF clear
+   *   (PMTUDISC_DONT); 8: send without UDP checksum; 16: receive without UDP_GRO; 32: bind
+   *   exclusively, then allow other sockets to join; 64: join the port (SO_REUSEPORT); 128: fail if
+   *   the kernel lacks UDP_SEGMENT; 256: drop every datagram until `udpAdmit`; 512: bind also an
+   *   address that does not exist yet
    * @param receiveLen receive buffer in bytes (forced beyond the sysctl limit where permitted)
    * @param sendLen send buffer in bytes, likewise
    * @param ttl TTL or hop limit; 0: system default
@@ -150,8 +151,8 @@ export interface Shim {
   deviceDriver(device: string, driver: Uint8Array): number;
   /**
    * Receives up to `slots` datagrams (recvmmsg) into slots of `slotStride` bytes at the arena's
-   * start. Sets off, len, tos, gsoSize, segCount = 1 and the records in `sources`, beginning at
-   * index 0.
+   * start. Sets off, len, tos, gsoSize, segCount = 1, ifindex and the records in `sources`,
+   * beginning at index 0.
    *
    * @returns datagrams, 0 when none waits, or a negative errno
    */

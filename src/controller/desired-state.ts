@@ -55,6 +55,8 @@ export class DesiredState {
   tunnel: Extract<Change, { op: 'tunnel' }> | undefined;
   /** The change that configured the maps for TCP flows last. */
   flows: Extract<Change, { op: 'flows' }> | undefined;
+  /** The change that listed the devices of the overlay last. */
+  overlayDevices: Extract<Change, { op: 'overlay.devices' }> | undefined;
   /** True while FDB events have subscribers. */
   fdbEvents = false;
   /** Address families whose local address is missing. */
@@ -221,6 +223,7 @@ export class DesiredState {
       const changes = this.vniChanges(record);
       await Promise.all(changes.map((changeOf) => ask(changeOf(index))));
     }
+    if (this.overlayDevices) await ask(this.overlayDevices);
     if (this.tunnel) await ask(this.tunnel);
     if (this.flows) await ask(this.flows);
     if (this.fdbEvents) await ask({ op: 'events', on: true });

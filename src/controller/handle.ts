@@ -398,6 +398,19 @@ export class Handle implements DataPlane {
     await this.#workers.askLiving([{ op: 'underlay.own', rows }]);
   }
 
+  /**
+   * Lists the devices of the overlay, by which no VXLAN is accepted. A worker that is being replaced
+   * receives the list now or with its configuration. Never rejects.
+   *
+   * @param indexes interface indexes, in ascending order; an unchanged list is not sent again
+   */
+  async setOverlayDevices(indexes: Int32Array): Promise<void> {
+    const before = this.#desired.overlayDevices?.indexes;
+    if (before?.join() === indexes.join()) return;
+    this.#desired.overlayDevices = { op: 'overlay.devices', indexes };
+    await this.#workers.askLiving([this.#desired.overlayDevices]);
+  }
+
   /** Switches FDB events (`fdbEvents`) on or off. */
   async watchFdb(on: boolean): Promise<void> {
     this.#desired.fdbEvents = on;

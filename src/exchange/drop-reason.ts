@@ -46,6 +46,11 @@ export const DROP_REASONS = [
   ['no_slot', 'no memory slot was free', 0],
   ['ambiguous', 'inner IP length exceeds its own datagram of a train', DECAP],
   ['segments', 'superframe whose segments are too small or too many', ENCAP | DECAP],
+  [
+    'from_overlay',
+    'VXLAN that arrived by a TAP or bridge of the overlay, not by the underlay',
+    DECAP | STRAY,
+  ],
   ['fair_share', 'exceeds the share of its VNI or peer while others wait', ENCAP | DECAP],
 ] as const;
 

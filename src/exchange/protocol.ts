@@ -237,6 +237,11 @@ export type Change =
   | { op: 'tunnel'; tunnel: TunnelInit; peers: Int32Array }
   /** Maps of the TCP flows that the kernel may forward; undefined: flow offload is off. */
   | { op: 'flows'; flows: FlowsInit | undefined }
+  /**
+   * Devices of the overlay: TAPs, their bridges, and devices stacked on these. VXLAN that arrives by
+   * one of them is dropped. Replaces the previous list.
+   */
+  | { op: 'overlay.devices'; indexes: Int32Array }
   | { op: 'fdb.put'; vniIdx: number; mac: MacParts; peerIdx: number }
   | { op: 'fdb.del'; vniIdx: number; mac: MacParts }
   /** Removes entries of these peer rows only; undefined: of any peer. */

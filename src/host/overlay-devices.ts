@@ -116,6 +116,16 @@ export class OverlayDevices {
     if (failures.length > 0) throw new HostError(failures.join('; '));
   }
 
+  /** Interface indexes of the open TAPs. */
+  taps(): number[] {
+    return Array.from(this.#open.values(), ({ index }) => index);
+  }
+
+  /** Interface indexes of the bridges that vtepd has put the open TAPs into. */
+  bridges(): number[] {
+    return Array.from(this.#open.values(), ({ bridgeIndex }) => bridgeIndex).filter((index) => index !== 0);
+  }
+
   async closeAll(): Promise<void> {
     await this.close([...this.#open.keys()]);
   }

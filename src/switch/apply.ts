@@ -78,6 +78,8 @@ export interface PortChanges {
   setTunnel(tunnel: TunnelInit): void;
   /** Sets the kernel maps for TCP flows; undefined: flow offload is off. */
   setFlows(flows: FlowsInit | undefined): void;
+  /** Sets the devices by which no VXLAN is accepted, by interface index. */
+  setOverlayDevices(indexes: Int32Array): void;
   /** Switches reports of FDB events on or off. */
   setEvents(on: boolean): void;
   /** Sets the capture; undefined: none. */
@@ -125,6 +127,9 @@ export class Applier {
         return {};
       case 'flows':
         this.#ports.setFlows(change.flows);
+        return {};
+      case 'overlay.devices':
+        this.#ports.setOverlayDevices(change.indexes);
         return {};
       case 'fdb.put':
         this.#tables.fdb.putStatic(change.vniIdx, change.mac.high, change.mac.low, change.peerIdx);

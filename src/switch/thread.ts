@@ -152,6 +152,7 @@ export class DataPlaneThread {
         tunnel.set(setup);
       },
       setFlows: (maps) => flows.open(maps, this.#shim, init.index),
+      setOverlayDevices: (indexes) => this.#loop.setOverlayDevices(indexes),
       setEvents: (on) => this.#fdbEvents.enable(on),
       setCapture: (capture) => {
         this.#observer.pause(capture !== undefined);

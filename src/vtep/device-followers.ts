@@ -23,11 +23,13 @@ export interface FollowedVtep {
   readonly configuration: LiveConfiguration;
   readonly handle: Handle;
   readonly overlay: Overlay;
+  /** Called after the device of a VNI was mended; resolves when what depends on it is current. */
+  readonly mended: () => Promise<void>;
 }
 
 /** @returns requests an examination, after VNIs have changed */
 export async function followDevices(vtep: FollowedVtep, undo: Rollback): Promise<() => void> {
-  const { machine, devices, reports, log, configuration, handle, overlay } = vtep;
+  const { machine, devices, reports, log, configuration, handle, overlay, mended } = vtep;
   const vnis = () => configuration.settings.vnis;
   const serialise = (work: () => Promise<void>) => configuration.maintain(work);
   const watch = new DeviceWatch({
@@ -39,6 +41,7 @@ export async function followDevices(vtep: FollowedVtep, undo: Rollback): Promise
     serialise,
     reopen: (vni, seen) => overlay.reopen(vni, seen),
     unbridged: (vni) => overlay.unbridged(vni),
+    mended,
   });
   undo.push(() => watch.stop());
   watch.start();

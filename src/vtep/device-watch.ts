@@ -52,6 +52,8 @@ export interface DeviceWatchOptions {
   readonly reopen: (vni: VniSettings, seen: (index: number) => Seen | undefined) => Promise<void>;
   /** Sets the MTU of a TAP outside a bridge. */
   readonly unbridged: (vni: VniSettings) => Promise<void>;
+  /** Called when a TAP or bridge was made or joined again; must not reject. */
+  readonly mended: () => Promise<void>;
 }
 
 /** What is known of the device of a VNI. */
@@ -181,7 +183,7 @@ export class DeviceWatch {
 
   /** @returns time until the next attempt, ms */
   async #mend(vni: VniSettings, device: OverlayDevice, watched: Watched, nowMs: number): Promise<number> {
-    const { machine, serialise, reopen, log } = this.#options;
+    const { machine, serialise, reopen, mended, log } = this.#options;
     const { fault, sinceMs, retryMs } = watched;
     if (fault !== 'tap_deleted' && fault !== 'bridge_deleted') return Number.POSITIVE_INFINITY;
     const name = fault === 'tap_deleted' ? device.name : device.bridge;
@@ -196,6 +198,7 @@ export class DeviceWatch {
         if (this.#stopped || this.#options.devices.find(vni.tap) !== device) return;
         if (fault === 'tap_deleted') await reopen(vni, (index) => this.#seen.get(index));
         else await device.rejoin(this.#seen.get(device.bridgeIndex), watched.isOut);
+        await mended();
       });
       log.info({ vni: vni.vni }, isThere ? `joined ${name} again` : `made ${name} again`);
       watched.fault = faultOf(this.#stateOf(device, watched));

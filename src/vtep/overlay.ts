@@ -48,6 +48,8 @@ export interface OverlayOptions {
   readonly opened: (devices: readonly OverlayDevice[]) => void;
   /** Called after a deleted device was opened again. */
   readonly reopened: (device: OverlayDevice) => void;
+  /** Called when devices were opened, moved or closed; never rejects. */
+  readonly devicesChanged: () => Promise<void>;
 }
 
 /** A VNI with an open device and resolved peers that is not in the data plane yet. */
@@ -88,6 +90,7 @@ export class Overlay {
       for (const [i, device] of open.entries())
         if (device.unsteered !== '') reports.warn(unsteeredNotice(device), vnis[i].vni);
       opened(open);
+      await this.#options.devicesChanged();
       return vnis.map((settings, i) => ({ settings, device: open[i], peers: resolved[i] }));
     } catch (error) {
       for (const vni of begun) await pathManager.end(vni);
@@ -180,6 +183,7 @@ export class Overlay {
     const { pathManager, devices } = this.#options;
     await pathManager.inTurn(() => devices.moveTo(tap, bridge, pathManager.unbridgedMtu(vni)));
     this.#handle!.setBridge(vni, bridge);
+    await this.#options.devicesChanged();
   }
 
   /**
@@ -344,6 +348,7 @@ export class Overlay {
       const text = 'incomplete cleanup of the device and bridge of a removed VNI';
       this.#options.log.warn({ vni, error: error.message }, text);
     });
+    await this.#options.devicesChanged();
   }
 
   #withdrawReports(vni: number): void {

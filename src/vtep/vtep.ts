@@ -51,6 +51,7 @@ import type { Progress } from '../paths/search.js';
 import { makeTunnel, type TunnelOffload } from '../superframes/tunnel-offload.js';
 import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
 import { formatMac } from '../wire/mac.js';
+import { Arrival } from './arrival.js';
 import { LiveConfiguration, type ReloadReport, type StateStore } from './configuration.js';
 import { deprecated } from './configuration-reports.js';
 import { followDevices } from './device-followers.js';
@@ -143,6 +144,7 @@ export class Vtep {
   #flows: KnownFlows | undefined;
   #receiving: Receiving | undefined;
   #tapQueues!: TapQueues;
+  readonly #arrival: Arrival;
   #captures!: Captures;
   #summary: readonly VniSummary[] = [];
 
@@ -174,6 +176,11 @@ export class Vtep {
     this.#shim = parts.shim;
     this.#machine = parts.machine;
     this.#devices = new OverlayDevices(parts.shim, parts.machine);
+    this.#arrival = new Arrival({
+      machine: parts.machine,
+      devices: this.#devices,
+      underlayDev: settings.underlayDev,
+    });
     this.#reports = new Reports(log, events);
     this.#own = new OwnAddresses(parts.machine, () => {
       this.#peers.review();
@@ -443,6 +450,8 @@ export class Vtep {
     const localOf = (peer: string) => this.#paths.route(peer)?.local;
     this.#captures = makeCaptures(this.#settings, this.#handle, localOf, this.#log);
     this.#undo.push(() => this.#captures.stop());
+    this.#undo.push(() => this.#arrival.stop());
+    await this.#arrival.start(this.#handle);
     for (const vni of opened) await this.#overlay.configure(vni);
     this.#setOwn();
     this.#followUnderlay(sockets);
@@ -472,6 +481,7 @@ export class Vtep {
         configuration: this.#configuration,
         handle: this.#handle,
         overlay: this.#overlay,
+        mended: () => this.#arrival.refresh(),
       },
       this.#undo,
     );
@@ -536,6 +546,7 @@ export class Vtep {
       entries: (vni) => this.#configuration.entries(vni),
       keptMac: (vni) => this.#configuration.keptMac(vni),
       reports: this.#reports,
+      devicesChanged: () => this.#arrival.refresh(),
       opened: (opened) => {
         if (this.#engine === 'batch') noteDevices(this.#offloads, opened);
         this.#tapQueues.opened(opened);

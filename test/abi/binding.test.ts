@@ -97,6 +97,7 @@ for (const shared of [false, true]) {
       t.same([...batch.len.subarray(0, 2)], [40, 42]);
       t.same([...batch.gsoSize.subarray(0, 2)], [0, 0]);
       t.same([...batch.segCount.subarray(0, 2)], [1, 1]);
+      t.same([...batch.ifindex.subarray(0, 2)], [1, 1], 'both arrived by lo');
       t.same([...arena.subarray(2048, 2048 + 42)], new Array(42).fill(3));
       t.same([...sources.subarray(4, 4 + address.length)], address);
       t.equal(portOf(sources, 0), portOf(sources, 1));

@@ -223,6 +223,7 @@ t.test('/v1/counters shows the same values as /metrics', async (t) => {
             no_slot: 1,
             ambiguous: 0,
             segments: 0,
+            from_overlay: 0,
             fair_share: 0,
           },
         },
@@ -248,7 +249,14 @@ t.test('/v1/counters shows the same values as /metrics', async (t) => {
     ],
     drops: {
       encap: {},
-      decap: { truncated: 0, invalid_hdr: 0, vni_not_found: 11, source_not_peer: 0, rx_overflow: 0 },
+      decap: {
+        truncated: 0,
+        invalid_hdr: 0,
+        vni_not_found: 11,
+        source_not_peer: 0,
+        rx_overflow: 0,
+        from_overlay: 0,
+      },
     },
     reservedBits: 7,
     busyRatio: 0.25,

@@ -32,6 +32,7 @@ const NAMES = [
   'ambiguous',
   'segments',
   'fair_share',
+  'from_overlay',
 ];
 
 t.test('the table has exactly the documented reasons', async (t) => {

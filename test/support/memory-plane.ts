@@ -132,6 +132,7 @@ export class MemoryPlane {
       },
       setTunnel: () => {},
       setFlows: () => {},
+      setOverlayDevices: (indexes) => this.loop.setOverlayDevices(indexes),
       setEvents: (on) => this.fdbEvents.enable(on),
       setCapture: (change) => {
         if (change) this.capture.start({ ...change, ring: new CaptureRing(change.ring), sourcePorts: [] });
@@ -208,8 +209,8 @@ export class MemoryPlane {
   }
 
   /** Queues a datagram that the next `breathe` receives. */
-  fromUnderlay(source: string, bytes: Uint8Array, gsoSize = 0, tos = 0): void {
-    this.underlay.waiting.push({ source: sourceRow(source), bytes, gsoSize, tos });
+  fromUnderlay(source: string, bytes: Uint8Array, gsoSize = 0, tos = 0, ifindex = 0): void {
+    this.underlay.waiting.push({ source: sourceRow(source), bytes, gsoSize, tos, ifindex });
   }
 
   /** Queues a well-formed VXLAN datagram. */

@@ -105,7 +105,13 @@ export class MemoryUnderlay implements UnderlayPort {
   readonly arena = new Uint8Array(BATCH_CAP * RECEIVE_SLOT_STRIDE);
   readonly sources = new Uint8Array(BATCH_CAP * PEER_ROW_LEN);
   /** Datagrams that `receive` will deliver; a `gsoSize` other than 0 marks a train. */
-  readonly waiting: { source: Uint8Array; bytes: Uint8Array; gsoSize: number; tos: number }[] = [];
+  readonly waiting: {
+    source: Uint8Array;
+    bytes: Uint8Array;
+    gsoSize: number;
+    tos: number;
+    ifindex?: number;
+  }[] = [];
   readonly sent: SentDatagram[] = [];
   /** Status of sends, indexed by peer row; sends to a row without an entry succeed. */
   readonly sendStatus = new Map<number, number>();
@@ -122,7 +128,7 @@ export class MemoryUnderlay implements UnderlayPort {
   receive(batch: Batch): number {
     batch.count = 0;
     if (this.waiting.length === 0) return 0;
-    for (const { source, bytes, gsoSize, tos } of this.waiting.splice(0, BATCH_CAP)) {
+    for (const { source, bytes, gsoSize, tos, ifindex = 0 } of this.waiting.splice(0, BATCH_CAP)) {
       const i = batch.count++;
       const off = i * RECEIVE_SLOT_STRIDE;
       this.arena.set(bytes, off);
@@ -131,6 +137,7 @@ export class MemoryUnderlay implements UnderlayPort {
       batch.len[i] = bytes.length;
       batch.gsoSize[i] = gsoSize;
       batch.tos[i] = tos;
+      batch.ifindex[i] = ifindex;
       batch.segCount[i] = 1;
     }
     return batch.count;

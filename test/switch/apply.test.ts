@@ -183,6 +183,7 @@ t.test('a new outer TAP is passed to the ports, and the peers reached through it
     detachVni: () => {},
     setTunnel: (tunnel) => tunnels.push(tunnel),
     setFlows: () => {},
+    setOverlayDevices: () => {},
     setEvents: () => {},
     setCapture: () => {},
   });

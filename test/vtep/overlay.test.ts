@@ -139,6 +139,7 @@ function make(pathManager = NO_CONSEQUENCES) {
     reports,
     opened: () => {},
     reopened: () => {},
+    devicesChanged: async () => {},
   });
   overlay.attach(plane as unknown as Handle);
   const shown = () => plane.peers(1).map(({ name, address }) => [name, address.text]);

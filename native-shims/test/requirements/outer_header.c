@@ -32,7 +32,7 @@ static const struct outer {
 
 union control {
 	struct cmsghdr align;
-	char bytes[4 * CMSG_SPACE(sizeof(int))];
+	char bytes[4 * CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct in6_pktinfo))];
 };
 
 static void put(struct msghdr *header, int level, int type, const void *value, size_t len)

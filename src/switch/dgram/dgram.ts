@@ -118,6 +118,8 @@ export class DgramPort implements UnderlayPort {
       batch.tos[i] = 0;
       batch.gsoSize[i] = 0;
       batch.segCount[i] = 1;
+      // node:dgram does not report the device.
+      batch.ifindex[i] = 0;
     }
     this.#waiting = 0;
     return batch.count;

@@ -6,6 +6,7 @@
  * | check                                                  | drop reason                       |
  * |--------------------------------------------------------|-----------------------------------|
  * | datagram holds a VXLAN and an Ethernet header          | `truncated`                       |
+ * | arrived by no device of the overlay                    | `from_overlay`                    |
  * | I flag set                                             | `invalid_hdr`                     |
  * | VNI configured here                                    | `vni_not_found`                   |
  * | source is a peer of the VNI, with `--accept peers`     | `source_not_peer`                 |
@@ -20,8 +21,10 @@
  *
  * A dropped frame stays in the batch with its reason in the `verdict` column. The port skips it,
  * and `accountDecap` (`frame/account.ts`) counts it with the delivered ones. A datagram that fails
- * one of the first three checks belongs to no VNI: its `vniIdx` is −1, and it counts in the global
- * row (`G_DROPS_DECAP` and the reason's index). Any other drop of this file counts in the row of its
+ * the first, third or fourth check belongs to no VNI: its `vniIdx` is −1, and it counts in the global
+ * row (`G_DROPS_DECAP` and the reason's index), and so does `from_overlay` without a configured VNI.
+ * A VM can send VXLAN with the address of a peer to an address of this host; the device by which it
+ * arrives is what it cannot choose. Any other drop of this file counts in the row of its
  * VNI (`V_DROPS_DECAP`). Datagrams that the kernel dropped are counted by the loop. A path probe of
  * another vtepd has the I flag clear; it gets a verdict, but counts as no frame.
  *
@@ -106,6 +109,12 @@ export class Decap {
   readonly #out = new Batch();
   #tick = 0;
   #clock = makeClock();
+  /** Devices by which no VXLAN is accepted, by interface index. */
+  #overlayDevices: ReadonlySet<number> = new Set();
+  /** The last device that is not one of them: datagrams rarely alternate between devices. */
+  #underlayDevice = 0;
+  /** True while the current datagram arrived by a device of the overlay. */
+  #isFromOverlay = false;
   /** Outer TOS byte of the current datagram. */
   #tos = 0;
 
@@ -133,10 +142,25 @@ export class Decap {
       const len = datagrams.len[i];
       const segmentLen = datagrams.gsoSize[i];
       this.#tos = datagrams.tos[i];
+      this.#isFromOverlay = this.#arrivedByOverlay(datagrams.ifindex[i]);
       if (segmentLen <= 0 || segmentLen >= len) this.#deliverOne(i, off, len, false);
       else this.#deliverTrain(i, off, len, segmentLen);
     }
     this.#flush();
+  }
+
+  /** Sets the devices by which no VXLAN is accepted, by interface index. */
+  setOverlayDevices(indexes: Int32Array): void {
+    this.#overlayDevices = new Set(indexes);
+    this.#underlayDevice = 0;
+  }
+
+  /** @param ifindex 0: unknown, which counts as the underlay */
+  #arrivedByOverlay(ifindex: number): boolean {
+    if (ifindex === this.#underlayDevice) return false;
+    if (this.#overlayDevices.has(ifindex)) return true;
+    this.#underlayDevice = ifindex;
+    return false;
   }
 
   #deliverTrain(i: number, off: number, len: number, size: number): void {
@@ -169,6 +193,7 @@ export class Decap {
     const arena = this.#arena;
     const out = this.#out;
     if (len < SHORTEST) return DROP.truncated;
+    if (this.#isFromOverlay) return this.#judgeFromOverlay(o, off);
     if (!hasVni(arena, off)) return this.#judgeWithoutVni(o, i, off, len);
     const vniIdx = vnis.find(vni(arena, off));
     if (vniIdx < 0) return this.#judgeUnknownVni(vni(arena, off));
@@ -190,6 +215,15 @@ export class Decap {
     if (out.off[o] !== off + VXLAN_LEN) network = describeFrame(arena, out, o, vnis.overlayMtu[vniIdx]);
     if (verdict !== 0 || this.#isPlain(network, off + len)) return verdict;
     return network === SEGMENTS_TOO_SHORT ? DROP.segments : this.#adapt(o, network, peerIdx);
+  }
+
+  /** Counts a forged datagram in its VNI, if it is configured, in the row of other sources. */
+  #judgeFromOverlay(o: number, off: number): number {
+    const { vnis } = this.#tables;
+    const vniIdx = hasVni(this.#arena, off) ? vnis.find(vni(this.#arena, off)) : -1;
+    this.#out.vniIdx[o] = vniIdx;
+    if (vniIdx >= 0) this.#out.peerIdx[o] = vnis.otherIdx[vniIdx];
+    return DROP.from_overlay;
   }
 
   /** Records the unknown VNI, which shows an operator which side is misconfigured. */

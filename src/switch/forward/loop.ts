@@ -202,6 +202,11 @@ export class Loop {
     return lowered;
   }
 
+  /** Sets the devices by which no VXLAN is accepted, by interface index. */
+  setOverlayDevices(indexes: Int32Array): void {
+    this.#decap.setOverlayDevices(indexes);
+  }
+
   /**
    * Returns the direction of the only frame since the last call: ROUND_OUT or ROUND_IN. Returns
    * ROUND_OTHER when there was no frame, more than one, or a long one.

@@ -165,6 +165,41 @@ t.test('the checks run in order: the first violated one gives the drop reason', 
   }
 });
 
+t.test(
+  'drops what arrives by a device of the overlay, counted in a configured VNI or globally',
+  async (t) => {
+    const { plane, peer, other } = makePlane();
+    const [UNDERLAY, BRIDGE, TAP_DEVICE] = [2, 7, 9];
+    const apply = (...indexes: number[]) =>
+      plane.applier.apply({ op: 'overlay.devices', indexes: Int32Array.from(indexes) }, plane.tick);
+    const frame = concat(vxlanHeader(100), arpFrame(BROADCAST, A));
+    const bytes = (vni: number) => concat(vxlanHeader(vni), arpFrame(BROADCAST, A));
+    const arrive = (ifindex: number, datagram = frame, gsoSize = 0) => {
+      plane.fromUnderlay(PEER, datagram, gsoSize, 0, ifindex);
+      plane.breathe();
+    };
+    apply(BRIDGE, TAP_DEVICE);
+    for (const ifindex of [BRIDGE, UNDERLAY, BRIDGE, TAP_DEVICE, 0, UNDERLAY, BRIDGE]) arrive(ifindex);
+    t.equal(plane.overlay.written.length, 3, 'frames of the underlay and of an unknown device are delivered');
+    t.same(plane.drops(0, 'decap'), { from_overlay: 4 });
+    t.equal(plane.peerCell(other, P_RX_FRAMES), 4, 'forged frames are not counted for the peer');
+    t.equal(plane.peerCell(peer, P_RX_FRAMES), 3);
+    arrive(BRIDGE, concat(frame, frame, frame), frame.length);
+    t.same(plane.drops(0, 'decap'), { from_overlay: 7 }, 'each datagram of a train');
+    arrive(BRIDGE, bytes(999));
+    arrive(BRIDGE, patched(frame, 0, 0));
+    t.same(plane.drops(-1, 'decap'), { from_overlay: 2 }, 'an unknown VNI, and no I flag');
+    arrive(BRIDGE, frame.slice(0, 21));
+    t.equal(plane.drops(-1, 'decap').truncated, 1);
+    apply(UNDERLAY);
+    arrive(UNDERLAY);
+    arrive(BRIDGE);
+    t.same(plane.drops(0, 'decap'), { from_overlay: 8 }, 'a new list replaces the previous one at once');
+    t.equal(plane.overlay.written.length, 4);
+    plane.checkIdentity(t, 'from_overlay');
+  },
+);
+
 t.test('drops a datagram whose source is no peer of its VNI', async (t) => {
   const { plane, peer, other } = makePlane();
   for (const source of [STRANGER, '192.0.2.3', '0.0.0.0', '::', '::1', 'c000:201::'])
