@@ -120,6 +120,20 @@ static napi_value js_udp_set_mark(napi_env env, napi_callback_info info)
 	return call.refused ? NULL : answer(&call, udp_set_mark(fd, mark));
 }
 
+static napi_value js_udp_source(napi_env env, napi_callback_info info)
+{
+	struct call call = begin_call(env, info, "udpSource");
+	struct view peer = arg_bytes(&call, 0, "peer", sizeof(struct peer_row), _Alignof(struct peer_row));
+	char device[NAME_SIZE];
+	uint32_t mark;
+	struct view source;
+
+	arg_string(&call, 1, "device", device, sizeof(device));
+	mark = arg_mark(&call, 2);
+	source = arg_bytes(&call, 3, "source", sizeof(struct peer_row), _Alignof(struct peer_row));
+	return call.refused ? NULL : answer(&call, udp_source(peer.data, device, mark, source.data));
+}
+
 static napi_value js_udp_set_gro(napi_env env, napi_callback_info info)
 {
 	struct call call = begin_call(env, info, "udpSetGro");
@@ -488,6 +502,7 @@ static void export_functions(napi_env env, napi_value exports)
 		{ "udpAdmit", js_udp_admit },
 		{ "udpBindDevice", js_udp_bind_device },
 		{ "udpSetMark", js_udp_set_mark },
+		{ "udpSource", js_udp_source },
 		{ "udpSetGro", js_udp_set_gro },
 		{ "udpSelect", js_udp_select },
 		{ "udpReceiveBatch", js_udp_receive_batch },

@@ -301,6 +301,7 @@ int udp_open(const struct peer_row *local, const char *device, int options, int 
 int udp_admit(int fd);
 int udp_bind_device(int fd, const char *device);
 int udp_set_mark(int fd, uint32_t mark);
+int udp_source(const struct peer_row *peer, const char *device, uint32_t mark, struct peer_row *source);
 int udp_set_gro(int fd, int on);
 int udp_select(int fd, const uint8_t *program, size_t len);
 int udp_receive_batch(int fd, struct arena arena, struct batch *batch, struct peer_row *sources, struct udp_slots slots);

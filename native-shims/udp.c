@@ -41,6 +41,10 @@
 #define UDP_NO_CHECK6_RX 102
 #endif
 
+/* RFC 5014; defined by linux/in6.h, which netinet/in.h excludes */
+#define IPV6_ADDR_PREFERENCES 72
+#define IPV6_PREFER_SRC_PUBLIC 2
+
 static int set_option(int fd, int level, int name, int value)
 {
 	return setsockopt(fd, level, name, &value, sizeof(value)) ? -errno : 0;
@@ -79,6 +83,9 @@ static int set_ip_options(int fd, int ipv6, int options, int ttl)
 
 	if (ipv6) {
 		err = set_option(fd, level, IPV6_V6ONLY, 1);
+		/* Peers know a host by an address that stays; a temporary one (RFC 8981) expires. */
+		if (!err)
+			err = set_option(fd, level, IPV6_ADDR_PREFERENCES, IPV6_PREFER_SRC_PUBLIC);
 		if (!err)
 			err = set_option(fd, level, IPV6_MTU_DISCOVER, df ? IPV6_PMTUDISC_PROBE : IPV6_PMTUDISC_DONT);
 	} else {
@@ -220,6 +227,39 @@ int udp_admit(int fd)
 int udp_set_mark(int fd, uint32_t mark)
 {
 	return set_option(fd, SOL_SOCKET, SO_MARK, (int)mark);
+}
+
+/**
+ * udp_source() - get the source address that an unbound socket of udp_open() uses toward a peer
+ * @peer:	address and port
+ * @device:	device that the socket is bound to; "" none
+ * @mark:	mark of the socket; 0: none
+ * @source:	receives the address, with the port 0
+ *
+ * Sends nothing.
+ *
+ * #syscalls socket setsockopt bind connect getsockname close
+ * Return: 0; -ENETUNREACH, -EHOSTUNREACH, -EADDRNOTAVAIL, -EACCES as connect(2); else as udp_open().
+ */
+int udp_source(const struct peer_row *peer, const char *device, uint32_t mark, struct peer_row *source)
+{
+	struct peer_row any = { .family = peer->family };
+	union address to, from;
+	socklen_t to_len = unpack_address(&to, peer), from_len = sizeof(from);
+	int fd = to_len ? udp_open(&any, device, 0, 0, 0, 0) : -EAFNOSUPPORT;
+	int err;
+
+	if (fd < 0)
+		return fd;
+	err = mark ? udp_set_mark(fd, mark) : 0;
+	if (!err && (connect(fd, &to.any, to_len) || getsockname(fd, &from.any, &from_len)))
+		err = -errno;
+	close(fd);
+	if (err)
+		return err;
+	pack_address(source, &from);
+	source->port = 0;
+	return 0;
 }
 
 /**

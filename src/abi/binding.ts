@@ -123,6 +123,17 @@ export interface Shim {
    */
   udpSetMark(fd: number, mark: number): number;
   /**
+   * Returns the source address that an unbound socket of `udpOpen` uses toward a peer. Over IPv6 it
+   * is a public address rather than a temporary one (RFC 5014). Sends nothing.
+   *
+   * @param peer packed row (struct peer_row)
+   * @param device device that the socket is bound to; '' none
+   * @param mark as for `udpSetMark`
+   * @param source row that receives the address, with the port 0
+   * @returns 0, or a negative errno: -ENETUNREACH without a route
+   */
+  udpSource(peer: Uint8Array, device: string, mark: number, source: Uint8Array): number;
+  /**
    * Turns UDP_GRO on or off. With UDP_GRO the socket receives a train whole; without UDP_GRO the
    * kernel splits the train. -ENOPROTOOPT before Linux 5.0.
    */

@@ -33,6 +33,8 @@ const LARGEST_PACKET = 65535;
 const SOL_SOCKET = 1;
 const SO_BINDTODEVICE = 25;
 const SO_MARK = 36;
+/** IPV6_ADDR_PREFERENCES of IPPROTO_IPV6: a public rather than a temporary source (RFC 5014). */
+const ADDR_PREFERENCES = { level: 41, option: 72, preferPublic: 2 } as const;
 /**
  * ICMP_FILTER of SOL_RAW has a bit for each of 32 ICMP types, ICMP6_FILTER of IPPROTO_ICMPV6 has a
  * bit for each of 256 ICMPv6 types. A bit with value 1 blocks its type. The length is in 32-bit
@@ -62,6 +64,8 @@ export function openRawIcmp(
       const name = Buffer.from(`${device}\0`);
       socket.setOption(SOL_SOCKET, SO_BINDTODEVICE, name, name.length);
     }
+    const { level, option, preferPublic } = ADDR_PREFERENCES;
+    if (family === 6) socket.setOption(level, option, preferPublic);
     if (mark !== 0) {
       const bytes = Buffer.from(Uint32Array.of(mark).buffer);
       socket.setOption(SOL_SOCKET, SO_MARK, bytes, bytes.length);

@@ -280,6 +280,7 @@ t.test('an invalid argument throws an error that names the function and the argu
     tapWriteBatch: [fds, arena, batch, 0, 3, new Int32Array(2)],
     udpOpen: [row, 'no-such-device-', 0, 0, 0, 0],
     udpSetMark: [-1, 2 ** 32 - 1],
+    udpSource: [row, 'no-such-device-', 2 ** 32 - 1, new Uint8Array(32)],
     udpReceiveBatch: [-1, arena, batch, sources, 2, 2048],
     udpSendBatch: [fds, row, arena, batch, 0, 1, new Int32Array(2), tunnel, errors],
     udpReadErrors: [-1, errors],
@@ -333,6 +334,10 @@ t.test('an invalid argument throws an error that names the function and the argu
     ['udpOpen', 3, 'receiveLen', [-1]],
     ['udpOpen', 4, 'sendLen', [-1]],
     ['udpOpen', 5, 'ttl', [-1, 256]],
+    ['udpSource', 0, 'peer', [new Uint8Array(31), misaligned(32)]],
+    ['udpSource', 1, 'device', ['x'.repeat(64), 7]],
+    ['udpSource', 2, 'mark', [-1, 2 ** 32]],
+    ['udpSource', 3, 'source', [new Uint8Array(31), misaligned(32)]],
     ['udpSetMark', 1, 'mark', [-1, 2 ** 32, 0.5, '7', undefined]],
     [
       'udpReceiveBatch',

@@ -5,6 +5,7 @@
  */
 import '../host/own-namespace.js';
 import { createSocket } from 'node:dgram';
+import { writeFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import { Batch, DF_CLEAR_TOO_BIG, DF_SET } from '../../src/abi/batch.js';
 import { loadShim } from '../../src/abi/binding.js';
@@ -107,6 +108,22 @@ t.test('routes of marked packets are those of the rules, in both families', asyn
     t.equal(await route(address), undefined, 'without the mark there is no route');
     t.equal(await route(address, '', mark - 1), undefined, 'another mark has no route');
   }
+});
+
+t.test('the source of an IPv6 route is a public address, by each device and mark', async (t) => {
+  await ip('link set eth1 down');
+  writeFileSync('/proc/sys/net/ipv6/conf/eth0/use_tempaddr', '2');
+  await ip('address add fd02::10/64 dev eth0 nodad mngtmpaddr');
+  t.match(await run('ip address show dev eth0 temporary'), /fd02/);
+  for (const [device, mark] of [
+    ['', 0],
+    ['eth0', 0],
+    ['', 7],
+  ] as const)
+    t.equal((await route('fd02::11', device, mark))?.local, 'fd02::10', `${device} ${mark}`);
+  t.equal((await route('fe80::1%eth0'))?.local, 'fe80::10%eth0');
+  t.equal((await route(`fe80::1%${machine.scopeId('eth0')}`))?.local, 'fe80::10%eth0', 'a scope by number');
+  await ip('address del fd02::10/64 dev eth0\nlink set eth1 up');
 });
 
 t.test('the MTU of a route overrides that of the device', async (t) => {
