@@ -51,6 +51,6 @@ export function openShortcuts(settings: Settings, mode: 'auto' | 'on', parts: Sh
 }
 
 /** Source ports of small frames are some of those that the kernel chooses for flows. */
-function sendingOf({ sourcePorts, local, fwmark }: Settings & { readonly fwmark?: number | undefined }) {
-  return { sourcePorts, mark: fwmark ?? 0, isUnbound: !local.some(({ family }) => family === 4) };
+function sendingOf({ sourcePorts, local, fwmark: mark }: Settings) {
+  return { sourcePorts, mark, isUnbound: !local.some(({ family }) => family === 4) };
 }

@@ -149,7 +149,7 @@ t.test('a complete file is read', async (t) => {
     local: [192.0.2.10, 2001:db8::10]
     underlayDev: eth1
     fwmark: 0x10
-    sourcePorts: 50000-50099
+    sourcePorts: 50000-50199
     df: inherit
     ttl: 9
     tos: 184
@@ -230,7 +230,7 @@ t.test('a complete file is read', async (t) => {
     underlayDev: 'eth1',
     fwmark: 16,
     port: 8472,
-    sourcePorts: { min: 50000, max: 50099 },
+    sourcePorts: { min: 50000, max: 50199 },
     df: 'inherit',
     ttl: 9,
     tos: 184,

@@ -11,5 +11,5 @@ t.test('a successor gets the list before it begins to forward', async (t) => {
     asked.push(change.op);
     return {};
   }, 0);
-  t.same(asked, ['overlay.devices', 'underlay.hold', 'fdb.adopt', 'forward']);
+  t.same(asked, ['overlay.devices', 'underlay.hold', 'underlay.own', 'fdb.adopt', 'forward']);
 });

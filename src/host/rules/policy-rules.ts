@@ -2,9 +2,9 @@
  * Rules of policy routing (ip-rule(8)) that a shortcut would pass by.
  *
  * The kernel finds the route of a datagram by its addresses, protocol, ports, DSCP and mark, by the
- * user of its socket, and with `iif lo`. The lookup for a superframe or flow has only the addresses
- * and the protocol (`native-shims/tunnel_device.c`). A rule that selects by anything else can
- * therefore route small frames of a flow differently from its superframes.
+ * user of its socket, and with `iif lo`. The lookup for a superframe or flow has only the addresses,
+ * the protocol and the mark of `--fwmark` (`native-shims/tunnel_device.c`). A rule that selects by
+ * anything else can therefore route small frames of a flow differently from its superframes.
  */
 import type { PolicyRule, Prefix, Range } from '../netlink/rules.js';
 import { contained, type Intervals, point } from './intervals.js';
@@ -15,13 +15,7 @@ import { ANY_PORT, IPPROTO_UDP } from './packet.js';
 export type { PolicyRule, Prefix } from '../netlink/rules.js';
 
 /**
- * Mark of the route lookup of a shortcut: the programs look up without BPF_FIB_LOOKUP_MARK.
- */
-const LOOKUP_MARK = 0;
-
-/**
- * @param marks marks that rules of the host can set (`Obstacle.mark`); the mark of the sockets is
- * part of the traffic
+ * @param marks marks that rules of the host can set (`Obstacle.mark`) instead of that of the sockets
  * @returns the rules that stand against shortcuts, in the given order
  */
 export function policyRulesAgainstShortcut(
@@ -32,7 +26,7 @@ export function policyRulesAgainstShortcut(
   return rules.filter((rule) => {
     if (!traffic.families.includes(rule.family)) return false;
     if (!rule.isInverted && !concerns(rule, traffic)) return false;
-    return isUnseen(rule, traffic) || [traffic.mark, ...marks].some((mark) => distinguishes(rule, mark));
+    return isUnseen(rule, traffic) || marks.some((mark) => distinguishes(rule, mark, traffic.mark));
   });
 }
 
@@ -85,9 +79,9 @@ function isUnseen(rule: PolicyRule, { devices, isUnbound }: OuterTraffic): boole
 }
 
 /** @returns whether the rule selects either the mark or the mark of the lookup, but not both */
-function distinguishes({ fwmark, fwmask }: PolicyRule, mark: number | 'any'): boolean {
+function distinguishes({ fwmark, fwmask }: PolicyRule, mark: number | 'any', lookup: number): boolean {
   if (mark === 'any') return fwmask !== 0;
-  return (((mark ^ fwmark) & fwmask) === 0) !== (((LOOKUP_MARK ^ fwmark) & fwmask) === 0);
+  return (((mark ^ fwmark) & fwmask) === 0) !== (((lookup ^ fwmark) & fwmask) === 0);
 }
 
 function overlaps(addresses: Intervals, prefix: Prefix | undefined): boolean {
