@@ -24,7 +24,7 @@ const MAY_LOG: Record<string, string> = {
   'log/log-limit.ts':
     'names, routes, paths and links: a burst, then one line per minute for each configured name, VNI or device',
   'paths/path-manager.ts': 'start; removal of a TAP on this machine, once per cause',
-  'vtep/vtep.ts':
+  'vtep/composition.ts':
     'start; messages of the workers (switch/thread.ts); devices that the kernel does not list, every 5 s',
   'vtep/configuration.ts': 'reload',
   'names/named-peers.ts': 'refusal by the data plane during its restart, once per cause',

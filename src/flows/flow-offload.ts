@@ -72,7 +72,8 @@ export interface FlowSpec {
 /** A VNI and the TAP of its frames. */
 export interface FlowTap {
   readonly vni: number;
-  readonly tap: string;
+  /** Index of the TAP; 0: it is not in this namespace. */
+  readonly index: number;
 }
 
 interface Attachment {
@@ -154,8 +155,8 @@ export class FlowOffload {
       if (!link.up) throw new HostError(`${name} is down`);
     }
     const wanted = new Map<number, Link>();
-    for (const { vni, tap } of taps()) {
-      const link = this.#machine.find(tap);
+    for (const { vni, index } of taps()) {
+      const link = this.#machine.link(index);
       if (link?.kind === 'tun') wanted.set(vni, link);
     }
     for (const [vni, { index }] of this.#taps) if (wanted.get(vni)?.index !== index) this.detach(vni);

@@ -38,6 +38,8 @@ export interface KnownFlowsDeps {
   readonly machine: Machine;
   readonly offloads: Offloads;
   readonly handle: Handle;
+  /** Returns the index of the TAP that the configuration names; 0: it is not in this namespace. */
+  readonly indexOf: (tap: string) => number;
   readonly kernelPath: KernelPath;
   readonly status: ShortcutStatus;
   readonly log: Logger;
@@ -76,7 +78,7 @@ export class KnownFlows implements TunnelFollower {
 
   /** Sets up or updates the offload for this path, by which superframes leave whole. */
   async follow(path: TunnelPath): Promise<void> {
-    const { handle, offloads, kernelPath, status } = this.#options;
+    const { handle, indexOf, offloads, kernelPath, status } = this.#options;
     const against = kernelPath.against('flows');
     if (against) return this.#pause(against);
     const key = `${path.device} ${path.local.join('.')}`;
@@ -86,7 +88,7 @@ export class KnownFlows implements TunnelFollower {
     const isKept = this.#offload !== undefined && this.#key === key;
     try {
       const offload = await this.#openFor(path, key);
-      await offload.follow(() => handle.vnis());
+      await offload.follow(() => handle.vnis().map(({ vni, tap }) => ({ vni, index: indexOf(tap) })));
       if (this.#stops !== stops) return;
       if (!offloads.inUse('UDP_TUNNEL_GSO')) throw new HostError('superframes do not leave whole');
       offload.on(path);

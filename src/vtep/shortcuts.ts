@@ -22,6 +22,8 @@ export interface ShortcutParts {
   readonly tunnel: TunnelOffload;
   readonly offloads: Offloads;
   readonly handle: Handle;
+  /** Returns the index of the TAP that the configuration names; 0: it is not in this namespace. */
+  readonly indexOf: (tap: string) => number;
   readonly log: Logger;
   readonly report: ReportShortcut;
   /** Called before the first flow passes through the kernel. */

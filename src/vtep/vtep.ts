@@ -1,72 +1,21 @@
-/**
- * A VTEP: composition of TAPs, sockets and data plane from settings, its start and its stop.
- *
- * The daemon has one and adds the API; a program that imports the package uses it directly. This
- * module has no API, files or signals.
- *
- *     start: shim → peers resolved, routes read → TAPs → sockets → workers
- *            → VNIs and peers acknowledged → forwarding begins → network watched → paths
- *     stop:  paths → network watch → workers → outer TAP → sockets → TAPs and other created devices
- *
- * The error of a failed step names cause and remedy, and all earlier steps are undone. No frames
- * pass through this module.
- */
-import { randomInt } from 'node:crypto';
-import { loadShim, type Shim } from '../abi/binding.js';
-import { checkLayout } from '../abi/layout.js';
-import { type Capture, type CaptureOptions, type Captures, makeCaptures } from '../capture/captures.js';
+import type { Capture, CaptureOptions } from '../capture/captures.js';
 import { ConfigError } from '../config/config-error.js';
 import { readOptions } from '../config/file.js';
 import { mergeSettings } from '../config/merge.js';
 import type { VtepOptions } from '../config/options.js';
 import type { PeerSettings, Settings, VniSettings } from '../config/settings.js';
-import { NO_STATE, type State } from '../config/state.js';
-import { Handle } from '../controller/handle.js';
-import { readsOf } from '../controller/reads.js';
 import { G_HEARTBEAT_MS } from '../exchange/counters.js';
 import type { DataPlane, FdbFilter, PeerState } from '../exchange/data-plane.js';
-import { Events } from '../exchange/events.js';
-import { Offloads } from '../exchange/offloads.js';
+import type { Events } from '../exchange/events.js';
 import type { MacParts } from '../exchange/protocol.js';
-import {
-  blockingReasons,
-  type NotReadyReason,
-  type Report,
-  reportsOf,
-  reportText,
-} from '../exchange/report.js';
-import type { KnownFlows } from '../flows/known-flows.js';
-import { randomMac } from '../host/mac-address.js';
-import { type Link, Machine } from '../host/machine.js';
-import { OverlayDevices, type StackDevice } from '../host/overlay-devices.js';
-import { OwnAddresses } from '../host/own-addresses.js';
-import { Rollback } from '../host/rollback.js';
-import type { UnderlaySockets } from '../host/underlay-sockets.js';
-import { type Logger, silentLogger } from '../log/log.js';
+import { blockingReasons, type NotReadyReason, type Report, reportsOf } from '../exchange/report.js';
+import type { StackDevice } from '../host/overlay-devices.js';
 import type { NameState } from '../names/follow.js';
-import { NamedPeers } from '../names/named-peers.js';
-import { PathManager, type PeerVerdict } from '../paths/path-manager.js';
-import { Paths } from '../paths/paths.js';
+import type { PeerVerdict } from '../paths/path-manager.js';
 import type { Progress } from '../paths/search.js';
-import { makeTunnel, type TunnelOffload } from '../superframes/tunnel-offload.js';
-import { type IpAddress, parseIpAddress } from '../wire/ip-address.js';
-import { formatMac } from '../wire/mac.js';
-import { Arrival } from './arrival.js';
-import { LiveConfiguration, type ReloadReport, type StateStore } from './configuration.js';
-import { deprecated } from './configuration-reports.js';
-import { followDevices } from './device-followers.js';
-import { Network, type NetworkFollower } from './network.js';
-import { noteDevices, noteSockets, refusals } from './offload-probe.js';
-import { type OpenVni, Overlay } from './overlay.js';
-import { OverlayRoutes } from './overlay-routes.js';
-import { OwnPeers } from './own-peers.js';
-import { Receiving } from './receiving.js';
-import { Reports } from './reports.js';
-import { openShortcuts } from './shortcuts.js';
-import { TapQueues } from './tap-queues.js';
-import { Twins } from './twins.js';
-import { engineOf, openSockets, portsOfDgram, portsOfFlows, workerDescriptors } from './underlay.js';
-import { UnderlayWatch } from './underlay-watch.js';
+import { parseIpAddress } from '../wire/ip-address.js';
+import { Composition, type VniSummary, type VtepSurroundings } from './composition.js';
+import type { ReloadReport } from './configuration.js';
 
 /** Status of a VTEP, without that of the data plane. */
 export interface VtepStatus {
@@ -80,136 +29,20 @@ export interface VtepStatus {
   readonly names: readonly NameState[];
 }
 
-/** A VNI as it was at start. */
-export interface VniSummary {
-  readonly vni: number;
-  readonly tap: string;
-  readonly bridge: string;
-  /** Device MTU, bytes. */
-  readonly mtu: number;
-  /** Hosts as configured. */
-  readonly peers: readonly string[];
-}
-
 const NOT_CONFIGURED: NotReadyReason = {
   code: 'dataplane_down',
   detail: 'the data plane has not applied the whole configuration yet',
 };
-
-/** Optional environment of a VTEP. */
-export interface VtepSurroundings {
-  /** Undefined: nothing is logged. */
-  readonly log?: Logger;
-  /** State that earlier changes have left. */
-  readonly state?: State;
-  /** Stores the state of new changes; undefined: it is lost at exit. */
-  readonly store?: StateStore | undefined;
-  /**
-   * Reads the configuration again, for `reload`.
-   *
-   * @throws ConfigError
-   */
-  readonly reread?: (() => Settings) | undefined;
-}
 
 /**
  * A running VTEP. Changes run one at a time; each resolves after the data plane has applied it, and
  * a change that fails has no effect.
  */
 export class Vtep {
-  /** Events: MACs, peers, VNIs, paths, warnings. */
-  readonly events = new Events();
-  readonly #configuration: LiveConfiguration;
-  readonly #settings: Settings;
-  readonly #log: Logger;
-  readonly #undo: Rollback;
-  readonly #paths: Paths;
-  readonly #peers: NamedPeers;
-  readonly #own: OwnAddresses;
-  readonly #ownPeers: OwnPeers;
-  readonly #overlayRoutes: OverlayRoutes;
-  readonly #reports: Reports;
-  readonly #offloads = new Offloads();
-  readonly #shim: Shim;
-  readonly #machine: Machine;
-  readonly #devices: OverlayDevices;
-  #pathManager!: PathManager;
-  #overlay!: Overlay;
-  #handle!: Handle;
-  #reads!: DataPlane;
-  #underlay!: UnderlayWatch;
-  #network: Network | undefined;
-  /** Requests an examination of the devices. */
-  #examineDevices = () => {};
-  #flows: KnownFlows | undefined;
-  #receiving: Receiving | undefined;
-  #tapQueues!: TapQueues;
-  readonly #arrival: Arrival;
-  #captures!: Captures;
-  #summary: readonly VniSummary[] = [];
+  readonly #parts: Composition;
 
-  private constructor(
-    settings: Settings,
-    surroundings: VtepSurroundings,
-    parts: { shim: Shim; machine: Machine; undo: Rollback },
-  ) {
-    const { log = silentLogger(), state = NO_STATE, store, reread } = surroundings;
-    const { events } = this;
-    const changed = () => {
-      this.#peers.retain(this.#configuration.settings.vnis);
-      this.#examineDevices();
-      this.#reportOwnPeers();
-    };
-    this.#configuration = new LiveConfiguration({
-      base: settings,
-      state,
-      store,
-      reread,
-      makeMac: () => macText(randomMac()),
-      events,
-      log,
-      changed,
-    });
-    this.#settings = settings;
-    this.#log = log;
-    this.#undo = parts.undo;
-    this.#shim = parts.shim;
-    this.#machine = parts.machine;
-    this.#devices = new OverlayDevices(parts.shim, parts.machine);
-    this.#arrival = new Arrival({
-      machine: parts.machine,
-      devices: this.#devices,
-      underlayDev: settings.underlayDev,
-    });
-    this.#reports = new Reports(log, events);
-    this.#own = new OwnAddresses(parts.machine, () => {
-      this.#peers.review();
-      this.#setOwn();
-    });
-    const isOwn = (address: IpAddress) => this.#own.has(address);
-    this.#peers = new NamedPeers({
-      log,
-      events,
-      isOwn,
-      reaches: (address) => this.#paths.reaches(address),
-      applied: () => this.#reportOwnPeers(),
-    });
-    this.#ownPeers = new OwnPeers({
-      reports: this.#reports,
-      isOwn,
-      addresses: (host) => this.#peers.names.allAddresses(host),
-    });
-    this.#overlayRoutes = new OverlayRoutes({
-      machine: parts.machine,
-      taps: () => this.#devices.indexes,
-      reports: this.#reports,
-    });
-    this.#paths = new Paths(
-      settings,
-      parts.machine,
-      (host, all) => this.#peers.resolve(host, all),
-      (device) => this.#overlayRoutes.isOverlay(device),
-    );
+  private constructor(parts: Composition) {
+    this.#parts = parts;
   }
 
   /**
@@ -229,25 +62,20 @@ export class Vtep {
    * @throws ConfigError, HostError, ResolveError
    */
   static async of(settings: Settings, surroundings: VtepSurroundings): Promise<Vtep> {
-    const undo = new Rollback();
-    return undo.guard(async () => {
-      const shim = loadShim();
-      checkLayout(shim);
-      const machine = await openMachine(shim, surroundings.log);
-      undo.push(() => machine.close());
-      const vtep = new Vtep(settings, surroundings, { shim, machine, undo });
-      await vtep.#start();
-      return vtep;
-    });
+    return new Vtep(await Composition.start(settings, surroundings));
+  }
+
+  /** Events: MACs, peers, VNIs, paths, warnings. */
+  get events(): Events {
+    return this.#parts.events;
   }
 
   /**
    * Stops and removes everything that was created. Frames that vtepd has already read are still
    * delivered.
    */
-  async stop(): Promise<void> {
-    await this.#undo.run();
-    this.events.close();
+  stop(): Promise<void> {
+    return this.#parts.stop();
   }
 
   /**
@@ -256,12 +84,12 @@ export class Vtep {
    * @throws DataPlaneError vni_not_found
    */
   settings(vni: number): VniSettings {
-    return this.#configuration.vni(vni);
+    return this.#parts.configuration.vni(vni);
   }
 
   /** @throws ConfigError, DataPlaneError vni_exists, HostError, ResolveError */
   addVni(settings: VniSettings): Promise<void> {
-    return this.#configuration.addVni(settings);
+    return this.#parts.configuration.addVni(settings);
   }
 
   /**
@@ -270,12 +98,12 @@ export class Vtep {
    * @throws ConfigError for tap and mac, which cannot change while they are in use
    */
   changeVni(vni: number, changes: Partial<VniSettings>, precondition?: () => void): Promise<void> {
-    return this.#configuration.changeVni(vni, changes, precondition);
+    return this.#parts.configuration.changeVni(vni, changes, precondition);
   }
 
   /** @param precondition as for `changeVni` */
   removeVni(vni: number, precondition?: () => void): Promise<void> {
-    return this.#configuration.removeVni(vni, precondition);
+    return this.#parts.configuration.removeVni(vni, precondition);
   }
 
   /**
@@ -286,12 +114,12 @@ export class Vtep {
    */
   async addPeer(vni: number, peer: PeerSettings): Promise<readonly PeerState[]> {
     const address = parseIpAddress(peer.host);
-    if (address && this.#own.has(address))
+    if (address && this.#parts.own.has(address))
       throw new ConfigError(`address ${peer.host}: is an address of this host; a peer must be another host`);
     try {
-      return await this.#peers.adding(peer, () => this.#configuration.addPeer(vni, peer));
+      return await this.#parts.peers.adding(peer, () => this.#parts.configuration.addPeer(vni, peer));
     } finally {
-      this.#peers.retain(this.#configuration.settings.vnis);
+      this.#parts.peers.retain(this.#parts.configuration.settings.vnis);
     }
   }
 
@@ -301,7 +129,7 @@ export class Vtep {
    * @throws DataPlaneError peer_of_name when `host` is an address that a name resolved to
    */
   removePeer(vni: number, host: string, precondition?: () => void): Promise<void> {
-    return this.#configuration.removePeer(vni, host, precondition);
+    return this.#parts.configuration.removePeer(vni, host, precondition);
   }
 
   /**
@@ -311,16 +139,16 @@ export class Vtep {
    * @throws DataPlaneError peer_not_found, fdb_full
    */
   putFdb(vni: number, mac: MacParts, peer: string): Promise<void> {
-    return this.#configuration.putFdb(vni, mac, peer);
+    return this.#parts.configuration.putFdb(vni, mac, peer);
   }
 
   deleteFdb(vni: number, mac: MacParts): Promise<void> {
-    return this.#configuration.deleteFdb(vni, mac);
+    return this.#parts.configuration.deleteFdb(vni, mac);
   }
 
   /** @returns number of entries removed */
   flushFdb(vni: number, filter: FdbFilter): Promise<number> {
-    return this.#configuration.flushFdb(vni, filter);
+    return this.#parts.configuration.flushFdb(vni, filter);
   }
 
   /**
@@ -329,22 +157,22 @@ export class Vtep {
    * @throws ConfigError when it is invalid; the previous configuration stays in effect
    */
   reload(): Promise<ReloadReport> {
-    return this.#configuration.reload();
+    return this.#parts.configuration.reload();
   }
 
   get dataPlane(): DataPlane {
-    return this.#reads;
+    return this.#parts.reads;
   }
 
   status(): VtepStatus {
-    const reports = this.#allReports();
+    const reports = this.#parts.reports();
     return {
-      local: this.#paths.localAddresses(),
-      engine: this.#engine,
-      offloads: this.#offloads.names(),
+      local: this.#parts.paths.localAddresses(),
+      engine: this.#parts.engine,
+      offloads: this.#parts.offloads(),
       warnings: reportsOf('warning', reports),
       notices: reportsOf('notice', reports),
-      names: this.#peers.names.states(),
+      names: this.#parts.peers.names.states(),
     };
   }
 
@@ -353,33 +181,33 @@ export class Vtep {
    * what it can meanwhile.
    */
   notReady(): readonly NotReadyReason[] {
-    const reasons = blockingReasons(this.#allReports());
-    return this.#reads.ready ? reasons : [NOT_CONFIGURED, ...reasons];
+    const reasons = blockingReasons(this.#parts.reports());
+    return this.#parts.reads.ready ? reasons : [NOT_CONFIGURED, ...reasons];
   }
 
   /** Time of the last round of each data-plane thread, ms of its monotonic clock. */
   heartbeats(): readonly number[] {
-    return this.#handle.counters.map(({ cells }) => cells[G_HEARTBEAT_MS]);
+    return this.#parts.handle.counters.map(({ cells }) => cells[G_HEARTBEAT_MS]);
   }
 
   /** VNIs as they were at start. */
   get summary(): readonly VniSummary[] {
-    return this.#summary;
+    return this.#parts.summary;
   }
 
   /** Path MTU to an address by route and probes, bytes; undefined: unknown. */
   pathMtu(address: string): number | undefined {
-    return this.#paths.pathMtu(address);
+    return this.#parts.paths.pathMtu(address);
   }
 
   /** Devices of the routes to the peers. */
   underlayDevices(): string[] {
-    return this.#paths.devices();
+    return this.#parts.paths.devices();
   }
 
   /** Devices by which the host's stack receives frames of the VNIs: bridges, and TAPs in no bridge. */
   stackDevices(): StackDevice[] {
-    return this.#devices.stackDevices();
+    return this.#parts.devices.stackDevices();
   }
 
   /**
@@ -389,7 +217,7 @@ export class Vtep {
    * @throws DataPlaneError vni_not_found, capture_busy, dataplane_down
    */
   capture(options: CaptureOptions): Promise<Capture> {
-    return this.#captures.open(options);
+    return this.#parts.captures.open(options);
   }
 
   /**
@@ -398,292 +226,6 @@ export class Vtep {
    * @param progress called for each packet sent
    */
   probe(vni: number, peer: PeerState, progress: Progress): Promise<PeerVerdict> {
-    return this.#pathManager.probe(vni, peer, progress);
+    return this.#parts.pathManager.probe(vni, peer, progress);
   }
-
-  get #engine(): 'batch' | 'dgram' {
-    return engineOf(this.#settings);
-  }
-
-  /** Returns the TAP that the configuration names; undefined: it is not in this namespace. */
-  #linkOf(tap: string): Link | undefined {
-    return this.#machine.link(this.#devices.find(tap)?.index ?? 0);
-  }
-
-  #allReports(): Report[] {
-    return [
-      ...this.#reports.list,
-      ...this.#configuration.reports(),
-      ...this.#peers.names.reports(),
-      ...this.#pathManager.reports(),
-      ...refusals(this.#offloads),
-    ];
-  }
-
-  async #start(): Promise<void> {
-    this.#undo.push(() => this.#peers.stop());
-    for (const report of deprecated(this.#settings)) this.#reports.warn(report);
-    const shim = this.#shim;
-    const machine = this.#machine;
-    this.#pathManager = this.#makePathManager();
-    this.#undo.push(() => this.#own.stop());
-    this.#undo.push(() => this.#overlayRoutes.stop());
-    await this.#keepMacs();
-    this.#tapQueues = new TapQueues(shim);
-    this.#undo.push(() => this.#devices.closeAll());
-    this.#overlay = this.#makeOverlay();
-    const opened = await this.#overlay.open(this.#configuration.settings.vnis);
-    // VNIs with the same peers share a list.
-    const peers = [...new Set(opened.map((vni) => vni.peers))].flat();
-    const sockets = await openSockets(shim, machine, this.#settings, peers);
-    this.#undo.push(() => sockets.close());
-    if (this.#engine === 'batch') {
-      noteSockets(this.#offloads, sockets, this.#settings.udpChecksum);
-      for (const report of refusals(this.#offloads))
-        this.#log.warn({ code: report.code }, reportText(report));
-    }
-    const tunnel = makeTunnel(shim, machine, this.#settings, sockets.sendFds, () => this.#underlay.held.ipv4);
-    this.#undo.push(() => tunnel.close());
-    this.#handle = await this.#startWorkers(sockets);
-    this.#reads = readsOf(this.#handle);
-    this.#overlay.attach(this.#handle);
-    const localOf = (peer: string) => this.#paths.route(peer)?.local;
-    this.#captures = makeCaptures(this.#settings, this.#handle, localOf, this.#log);
-    this.#undo.push(() => this.#captures.stop());
-    this.#undo.push(() => this.#arrival.stop());
-    await this.#arrival.start(this.#handle);
-    for (const vni of opened) await this.#overlay.configure(vni);
-    this.#setOwn();
-    this.#followUnderlay(sockets);
-    await this.#handle.configured(sockets.admit());
-    await this.#followNetwork(tunnel);
-    this.#undo.push(() => this.#pathManager.stop());
-    this.#pathManager.start(this.#handle, sockets.probeFds);
-    if (this.#engine === 'batch') this.#receiving = this.#receive(sockets);
-    else this.#pathManager.listen(this.#handle, portsOfDgram(shim, sockets));
-    this.#undo.push(() => this.#tapQueues.stop());
-    this.#tapQueues.start(this.#handle);
-    this.#summary = opened.map(summaryOf);
-    this.#configuration.attach(this.#handle, this.#overlay);
-    this.#peers.attach(this.#handle, this.#configuration);
-    this.#reportOwnPeers();
-    const twins = new Twins({ dataPlane: this.#handle, reports: this.#reports });
-    this.#undo.push(() => twins.stop());
-    twins.start();
-    this.#undo.push(() => this.#peers.stop());
-    this.#undo.push(() => this.#configuration.stop());
-    this.#examineDevices = await followDevices(
-      {
-        machine,
-        devices: this.#devices,
-        reports: this.#reports,
-        log: this.#log,
-        configuration: this.#configuration,
-        handle: this.#handle,
-        overlay: this.#overlay,
-        mended: () => this.#arrival.refresh(),
-      },
-      this.#undo,
-    );
-  }
-
-  /** Stores the MACs of the TAPs, so that they are the same at the next start. */
-  async #keepMacs(): Promise<void> {
-    try {
-      await this.#configuration.keepMacs();
-    } catch (error) {
-      this.#reports.warn({
-        code: 'state_not_kept',
-        detail: `cannot store the MACs of the TAPs: ${(error as Error).message}`,
-        why: 'the TAPs get other MACs at the next start, unless a change is stored before',
-        cure: 'make room for the state file and permit vtepd to write it, or set --mac',
-      });
-    }
-  }
-
-  /** Keeps the data plane, if it runs already, from learning addresses of this host. */
-  #setOwn(): void {
-    void this.#handle?.setOwn(this.#own.rows());
-  }
-
-  #reportOwnPeers(): void {
-    this.#ownPeers.report(this.#configuration.settings.vnis);
-  }
-
-  #reportOverlayRoutes(): void {
-    const peers = this.#handle.vnis().flatMap(({ vni }) => this.#handle.peers(vni));
-    const addresses = new Set(peers.map(({ address }) => address.text));
-    this.#overlayRoutes.report(addresses, (address) => this.#paths.overlayDevice(address));
-  }
-
-  #makePathManager(): PathManager {
-    return new PathManager({
-      shim: this.#shim,
-      machine: this.#machine,
-      linkOf: (tap) => this.#linkOf(tap),
-      settings: this.#settings,
-      ttl: this.#settings.ttl,
-      held: () => this.#underlay.held,
-      paths: this.#paths,
-      log: this.#log,
-      publish: (event) => this.events.publish(event),
-      signs: (signs) => {
-        this.#peers.checked(signs);
-        this.#reportOverlayRoutes();
-      },
-    });
-  }
-
-  #makeOverlay(): Overlay {
-    return new Overlay({
-      settings: this.#settings,
-      paths: this.#paths,
-      pathManager: this.#pathManager,
-      devices: this.#devices,
-      offload: this.#engine === 'batch',
-      events: this.events,
-      log: this.#log,
-      entries: (vni) => this.#configuration.entries(vni),
-      keptMac: (vni) => this.#configuration.keptMac(vni),
-      reports: this.#reports,
-      devicesChanged: () => this.#arrival.refresh(),
-      opened: (opened) => {
-        if (this.#engine === 'batch') noteDevices(this.#offloads, opened);
-        this.#tapQueues.opened(opened);
-        this.#overlayRoutes.devicesChanged();
-      },
-      reopened: (device) => this.#tapQueues.reopened(device),
-    });
-  }
-
-  async #startWorkers(sockets: UnderlaySockets): Promise<Handle> {
-    const { df, tos, mssClamp } = this.#settings;
-    const handle = new Handle({
-      engine: this.#engine,
-      underlay: { sendFds: sockets.sendFds },
-      offloads: this.#offloads.buffer,
-      strictHeader: this.#settings.strictHeader,
-      outer: { df, tos, mssClamp: mssClamp === 'auto', flowSecret: randomInt(2 ** 32) | 0 },
-      port: this.#settings.port,
-      workers: workerDescriptors(this.#shim, sockets, this.#undo),
-      seed: randomInt(2 ** 32) | 0,
-      log: (level, message, fields) => this.#log[level](fields, message),
-      vniLeft: (vni) => this.#flows?.forget(vni),
-      peersChanged: () => {
-        this.#network?.due();
-        this.#receiving?.due();
-        this.#pathManager.changed();
-      },
-      probeReplied: (peerIdx, nonce, len) => {
-        if (this.#pathManager.replied(peerIdx, nonce, len)) this.#receiving?.due();
-      },
-      addressText: ({ family, bytes, scopeId }) => this.#paths.addressText(family, bytes, scopeId),
-      entries: (vni) => this.#configuration.entries(vni),
-      fdbEvents: (events) => {
-        for (const event of events) this.events.publish(event);
-      },
-    });
-    this.#undo.push(() => handle.stop());
-    await handle.start();
-    this.#watchFdb(handle);
-    return handle;
-  }
-
-  /** Reports changes of FDB entries only while there are subscribers to events. */
-  #watchFdb(handle: Handle): void {
-    let watching = this.events.subscribers > 0;
-    const update = () => handle.watchFdb(watching).catch(() => {});
-    if (watching) void update();
-    this.events.onSubscribers((count) => {
-      if (watching === count > 0) return;
-      watching = count > 0;
-      void update();
-    });
-  }
-
-  /** Distributes peers over the receive sockets and keeps the distribution current. */
-  #receive(sockets: UnderlaySockets): Receiving {
-    const receiving = new Receiving({
-      shim: this.#shim,
-      sockets,
-      handle: this.#handle,
-      paths: this.#paths,
-      proofs: this.#pathManager.proofs,
-      log: this.#log,
-    });
-    this.#undo.push(() => receiving.stop());
-    receiving.start();
-    return receiving;
-  }
-
-  /** Follows the local addresses and the devices of the sockets. */
-  #followUnderlay(sockets: UnderlaySockets): void {
-    this.#underlay = new UnderlayWatch({
-      machine: this.#machine,
-      settings: this.#settings,
-      reports: this.#reports,
-      log: this.#log,
-      hold: (held) => {
-        void this.#handle.hold(held);
-        this.#network?.withdraw();
-      },
-      bound: (index) => this.#paths.bind(index),
-      rebind: (device, families) =>
-        sockets.rebind(device, families) || this.#pathManager.rebind(device, families),
-    });
-    this.#undo.push(() => this.#underlay.stop());
-    this.#underlay.start();
-  }
-
-  /** Keeps routes, and the options that depend on them, current when the network changes. */
-  async #followNetwork(tunnel: TunnelOffload): Promise<void> {
-    const network: Network = new Network({
-      shim: this.#shim,
-      paths: this.#paths,
-      handle: this.#handle,
-      followers: this.#shortcuts(tunnel, () => network.due()),
-      routesChanged: () => {
-        this.#pathManager.changed();
-        this.#reportOverlayRoutes();
-        void this.#peers.networkChanged();
-      },
-    });
-    this.#undo.push(() => network.stop());
-    await network.start();
-    this.#network = network;
-  }
-
-  /** Shortcuts around the host's stack; the engine dgram has none. */
-  #shortcuts(tunnel: TunnelOffload, due: () => void): NetworkFollower[] {
-    const { kernelPath: mode } = this.#settings;
-    if (this.#engine !== 'batch' || mode === 'off') return [];
-    const shortcuts = openShortcuts(this.#settings, mode, {
-      shim: this.#shim,
-      machine: this.#machine,
-      paths: this.#paths,
-      tunnel,
-      offloads: this.#offloads,
-      handle: this.#handle,
-      log: this.#log,
-      report: (code, shortcut, texts) => this.#reports.set(code, shortcut, texts),
-      openingFlows: () => this.#pathManager.listen(this.#handle, portsOfFlows(this.#settings)),
-      due,
-    });
-    this.#flows = shortcuts.flows;
-    return [shortcuts.superframes];
-  }
-}
-
-function openMachine(shim: Shim, log = silentLogger()): Promise<Machine> {
-  return Machine.open(shim, ({ message }) =>
-    log.error({ error: message }, 'cannot list network devices; their changes are not followed'),
-  );
-}
-
-function macText({ high, low }: MacParts): string {
-  return formatMac(high, low);
-}
-
-function summaryOf({ settings: { vni, bridge, peers }, device: { name, mtu } }: OpenVni): VniSummary {
-  return { vni, tap: name, bridge, mtu, peers: peers.map(({ host }) => host) };
 }

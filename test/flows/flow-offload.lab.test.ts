@@ -12,7 +12,7 @@ import t, { type Test } from 'tap';
 import { loadShim, type Shim } from '../../src/abi/binding.js';
 import { ERRNO } from '../../src/abi/errno.js';
 import { FLOW_CONFIG, FLOW_KEY_LEN, FLOW_VALUE_LEN, FLOW_VNIS } from '../../src/abi/flow-layout.js';
-import { FlowOffload, type FlowSpec } from '../../src/flows/flow-offload.js';
+import { FlowOffload, type FlowSpec, type FlowTap } from '../../src/flows/flow-offload.js';
 import { type Link, Machine } from '../../src/host/machine.js';
 import type { TunnelPath } from '../../src/superframes/superframes.js';
 import { run as command, start } from '../support/command.js';
@@ -150,12 +150,15 @@ t.test('a partly set up namespace is removed', async (t) => {
   }
 });
 
+/** Returns the TAP of a VNI by the name of its device. */
+const tapNamed = (vni: number, name: string): FlowTap => ({ vni, index: machine.find(name)?.index ?? 0 });
+
 t.test('close leaves nothing behind', async (t) => {
   await assertLeavesNothing(t, async () => {
     const offload = await FlowOffload.open(shim, machine, SPEC, PATH_TO_PEER);
     t.match(await getLink(FLOW), { up: true, kind: 'vxlan' });
     t.match(await getLink(REDIRECT), { up: true, kind: 'veth' });
-    await offload.follow(() => [{ vni: 100, tap: TAP }]);
+    await offload.follow(() => [tapNamed(100, TAP)]);
     offload.on(PATH_TO_PEER);
     await offload.close();
     const left = await devices();
@@ -251,14 +254,14 @@ t.test('follow attaches to added TAPs, detaches removed ones, and ignores other 
     const indexOf = async (name: string) => (await getLink(name)).index;
     await ip('tuntap add dev vtep200 mode tap');
     const [first, second] = [await indexOf(TAP), await indexOf('vtep200')];
-    const all = [
-      { vni: 100, tap: TAP },
-      { vni: 200, tap: 'vtep200' },
-      { vni: 300, tap: 'eth1' },
-      { vni: 400, tap: 'vtep400' },
+    const all = () => [
+      tapNamed(100, TAP),
+      tapNamed(200, 'vtep200'),
+      tapNamed(300, 'eth1'),
+      tapNamed(400, 'vtep400'),
     ];
     for (let pass = 0; pass < 2; pass++) {
-      await offload.follow(() => all);
+      await offload.follow(all);
       t.same(seen(), [first, second]);
     }
     t.same(
@@ -270,7 +273,7 @@ t.test('follow attaches to added TAPs, detaches removed ones, and ignores other 
       tuntap add dev vtep200 mode tap`);
     const another = await indexOf('vtep200');
     t.not(another, second);
-    await offload.follow(() => all);
+    await offload.follow(all);
     t.same(seen(), [first, another], 'a new device of the same name is attached');
     t.equal(tapOf(200), another);
     offload.detach(100);
@@ -280,9 +283,9 @@ t.test('follow attaches to added TAPs, detaches removed ones, and ignores other 
       [[another], -ERRNO.ENOENT],
       'the TAP of a detached VNI is no longer attached',
     );
-    let rest = all;
-    const following = offload.follow(() => rest);
-    rest = all.filter(({ vni }) => vni !== 200);
+    let gone = 0;
+    const following = offload.follow(() => all().filter(({ vni }) => vni !== gone));
+    gone = 200;
     offload.detach(200);
     await following;
     t.same([seen(), tapOf(200)], [[first], -ERRNO.ENOENT], 'a TAP detached meanwhile stays detached');
@@ -305,7 +308,7 @@ t.test('a TAP that cannot be attached is an error', async (t) => {
       const { offload, seen } = await watched(answers);
       const message = /^cannot attach a BPF program \(EINVAL\)|^cannot add a TAP to flow offload \(E2BIG\)/;
       await t.rejects(
-        offload.follow(() => [{ vni: 100, tap: TAP }]),
+        offload.follow(() => [tapNamed(100, TAP)]),
         { name: 'HostError', message },
       );
       await offload.close();

@@ -46,7 +46,7 @@ function make(fails = new Set<Step>()) {
   );
   const report: ReportShortcut = (code, _shortcut, texts) =>
     texts ? reports.set(code, texts) : reports.delete(code);
-  const vnis: FlowTap[] = [{ vni: 100, tap: 'vtep100' }];
+  const vnis = [{ vni: 100, tap: 'vtep100' }];
   const step = async (name: Step, what: () => string) => {
     during.get(name)?.();
     calls.push(what());
@@ -65,7 +65,9 @@ function make(fails = new Set<Step>()) {
       this.#isOn = false;
     }
     follow = (taps: () => Iterable<FlowTap>) =>
-      step('follow', () => ['follow', ...Array.from(taps(), ({ vni, tap }) => `${vni} ${tap}`)].join(' '));
+      step('follow', () =>
+        ['follow', ...Array.from(taps(), ({ vni, index }) => `${vni} ${index}`)].join(' '),
+      );
     detach(vni: number) {
       calls.push(`detach ${vni}`);
     }
@@ -84,6 +86,7 @@ function make(fails = new Set<Step>()) {
       machine: {} as Machine,
       offloads,
       handle: handle as unknown as Handle,
+      indexOf: (tap) => Number(tap.slice('vtep'.length)) + 7,
       log,
       kernelPath,
       status: new ShortcutStatus('flows', 'auto', report, log),
@@ -112,7 +115,7 @@ function make(fails = new Set<Step>()) {
   return { flows, offloads, inUse, calls, opened, by, lines, vnis, fails, during, rules, reported };
 }
 
-const SET_UP = ['open eth0', 'flows 7 8', 'follow 100 vtep100', 'on eth0'];
+const SET_UP = ['open eth0', 'flows 7 8', 'follow 100 107', 'on eth0'];
 const REMOVED = ['flows none', 'close'];
 
 t.test('grants the offload after the set-up; later calls only follow the TAPs', async (t) => {
@@ -121,7 +124,7 @@ t.test('grants the offload after the set-up; later calls only follow the TAPs', 
   t.same(await by(() => flows.follow(ETH0)), SET_UP);
   t.ok(inUse());
   vnis.push({ vni: 200, tap: 'vtep200' });
-  t.same(await by(() => flows.follow(ETH0)), ['follow 100 vtep100 200 vtep200']);
+  t.same(await by(() => flows.follow(ETH0)), ['follow 100 107 200 207']);
   t.ok(inUse());
   t.same(lines, [IN_USE], 'the use is logged once');
   t.same(reported(), []);
@@ -131,7 +134,7 @@ t.test('a failed set-up is removed, logged once and shown in the status', async 
   for (const [failing, calls] of [
     ['open', ['open eth0']],
     ['flows', ['open eth0', 'flows 7 8', ...REMOVED]],
-    ['follow', ['open eth0', 'flows 7 8', 'follow 100 vtep100', ...REMOVED]],
+    ['follow', ['open eth0', 'flows 7 8', 'follow 100 107', ...REMOVED]],
   ] as const) {
     const { flows, inUse, by, lines, fails, reported } = make(new Set([failing]));
     for (let attempt = 0; attempt < 2; attempt++) t.same(await by(() => flows.follow(ETH0)), calls, failing);
@@ -152,7 +155,7 @@ t.test('a set-up that fails later is switched off before it is removed', async (
   await flows.follow(ETH0);
   fails.add('follow');
   during.set('close', () => t.notOk(inUse(), 'the offload is withdrawn before descriptors are closed'));
-  t.same(await by(() => flows.follow(ETH0)), ['follow 100 vtep100', 'off', ...REMOVED]);
+  t.same(await by(() => flows.follow(ETH0)), ['follow 100 107', 'off', ...REMOVED]);
   t.notOk(inUse());
 });
 
@@ -206,10 +209,10 @@ t.test('a stop during the set-up keeps the offload off', async (t) => {
     t.notOk(inUse());
     t.same(lines, []);
     during.delete(step);
-    t.same(await by(() => flows.follow(ETH0)), ['follow 100 vtep100', 'on eth0'], 'the set-up is used again');
+    t.same(await by(() => flows.follow(ETH0)), ['follow 100 107', 'on eth0'], 'the set-up is used again');
     t.ok(inUse());
     during.set('follow', () => flows.stop());
-    t.same(await by(() => flows.follow(ETH0)), ['off', 'follow 100 vtep100']);
+    t.same(await by(() => flows.follow(ETH0)), ['off', 'follow 100 107']);
     t.notOk(inUse());
   }
 });
@@ -227,7 +230,7 @@ t.test('the offload ends when superframes no longer leave whole', async (t) => {
 t.test('a change of path removes the previous set-up first', async (t) => {
   const { flows, by, inUse } = make();
   await flows.follow(ETH0);
-  const change = ['off', ...REMOVED, 'open eth1', 'flows 7 8', 'follow 100 vtep100', 'on eth1'];
+  const change = ['off', ...REMOVED, 'open eth1', 'flows 7 8', 'follow 100 107', 'on eth1'];
   t.same(await by(() => flows.follow(pathBy('eth1'))), change);
   t.ok(inUse());
 });
@@ -279,7 +282,7 @@ t.test('a rule against flows alone ends them without a failed attempt, and is re
   ]);
   for (let time = 0; time < ATTEMPTS + 1; time++) t.same(await by(() => flows.follow(ETH0)), []);
   delete rules.against;
-  t.same(await by(() => flows.follow(ETH0)), ['follow 100 vtep100', 'on eth0']);
+  t.same(await by(() => flows.follow(ETH0)), ['follow 100 107', 'on eth0']);
   t.ok(inUse());
   t.same(reported(), []);
 });
