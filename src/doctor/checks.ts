@@ -81,6 +81,19 @@ export function checkStrayVni({ strayFrames, strayVni, vnis }: DaemonFacts): Fin
   ];
 }
 
+export function checkFromOverlay({ port, fromOverlay, stackDevices }: DaemonFacts): Finding[] {
+  if (fromOverlay === 0) return [];
+  const device = stackDevices[0]?.name ?? 'DEVICE';
+  return [
+    {
+      code: 'from_overlay',
+      what: `${fromOverlay} datagrams of VXLAN were received by TAPs or bridges of the overlay instead of the underlay`,
+      why: 'they are dropped: a machine of the overlay tries to put frames into a VNI, or the underlay is a device on such a bridge',
+      cure: `tcpdump -e -n -i ${device} udp port ${port} shows the senders; if that is the underlay, name its device with --underlay-dev`,
+    },
+  ];
+}
+
 /**
  * Bridge ports with different MTUs: a bridge drops frames larger than the MTU of the outgoing port,
  * without an ICMP error. A larger MTU of a TAP of vtepd can be intended, so the other ports are not

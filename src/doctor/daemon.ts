@@ -17,9 +17,13 @@ export function daemonFacts(
   own: Pick<DaemonFacts, 'port' | 'uptimeS' | 'underlayDevices' | 'stackDevices' | 'warnings' | 'notices'>,
 ): DaemonFacts {
   const globals = dataPlane.globals();
+  const fromOverlay = dataPlane
+    .vnis()
+    .map(({ vni }) => dataPlane.snapshot(vni).vni[V_DROPS_DECAP + DROP.from_overlay]);
   return {
     ...own,
     vnis: dataPlane.vnis().map((vni) => vniFacts(dataPlane, vni)),
+    fromOverlay: fromOverlay.reduce((sum, count) => sum + count, globals[G_DROPS_DECAP + DROP.from_overlay]),
     strayFrames: globals[G_DROPS_DECAP + DROP.vni_not_found],
     strayVni: globals[G_STRAY_VNI] - 1,
   };

@@ -57,6 +57,8 @@ export interface DaemonFacts {
   readonly warnings: readonly Report[];
   readonly notices: readonly Report[];
   readonly vnis: readonly VniFacts[];
+  /** Datagrams of VXLAN that arrived by the overlay's own devices. */
+  readonly fromOverlay: number;
   /** Frames for VNIs that are not configured. */
   readonly strayFrames: number;
   /** VNI of the last such frame; −1: none. */

@@ -4,6 +4,7 @@ import {
   checkBridgeMtu,
   checkChecksums,
   checkConntrack,
+  checkFromOverlay,
   checkNotices,
   checkPortMix,
   checkRpFilter,
@@ -57,6 +58,7 @@ const DAEMON: DaemonFacts = {
   warnings: [],
   notices: [],
   vnis: [VNI],
+  fromOverlay: 0,
   strayFrames: 0,
   strayVni: -1,
 };
@@ -85,6 +87,7 @@ t.test('every finding has fact, consequence and remedy, each in one line', async
   const daemon = {
     ...silent,
     vnis: [{ ...silent.vnis[0], unsendable: 5, fromStrangers: 6 }],
+    fromOverlay: 2,
     strayFrames: 7,
     strayVni: 200,
   };
@@ -96,6 +99,7 @@ t.test('every finding has fact, consequence and remedy, each in one line', async
       'peer_silent',
       'vni_not_found',
       'source_not_peer',
+      'from_overlay',
       'bridge_mtu',
       'rp_filter',
       'conntrack',
@@ -158,6 +162,12 @@ t.test('finds frames from strangers and of unconfigured VNIs', async (t) => {
     },
   ]);
   t.match(checkStrayVni({ ...DAEMON, strayFrames: 4 }), [{ cure: 'vtepctl vni add ID' }]);
+});
+
+t.test('finds VXLAN that arrives by the overlay', async (t) => {
+  t.match(checkFromOverlay({ ...DAEMON, fromOverlay: 3 }), [
+    { what: /^3 datagrams of VXLAN/, cure: /^tcpdump -e -n -i br-vxlan udp port 4789 shows/ },
+  ]);
 });
 
 t.test('finds bridge ports with different MTUs, in bridges of vtepd only', async (t) => {

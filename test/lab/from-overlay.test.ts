@@ -54,6 +54,12 @@ for (const workers of [1, 2])
     t.same(metrics.drops('decap', 100), {});
     t.equal(metrics.sum('vtepd_tap_tx_frames_total', { vni: 200 }), 0, 'no frame entered VNI 200');
     assertIdentity(t, metrics);
+    const { body } = await vtepd.get<{ items: { code: string; what: string }[] }>('/v1/doctor');
+    t.match(
+      body.items.find(({ code }) => code === 'from_overlay')?.what,
+      new RegExp(`^${forged + COUNT} datagrams`),
+      'the doctor finds them',
+    );
     await replay(far, lab.dir, NEAR, FAR, 200);
     await eventually('genuine frames of VNI 200 to be delivered', async () => {
       const sum = (await vtepd.metrics()).sum('vtepd_tap_tx_frames_total', { vni: 200 });
