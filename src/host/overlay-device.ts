@@ -32,7 +32,7 @@ import {
 } from './netlink/links.js';
 import { ignoreOverlay } from './obedience.js';
 import { Rollback } from './rollback.js';
-import { type OpenTap, openTap, type TapSpec } from './tap.js';
+import { isTapThere, type OpenTap, openTap, type TapSpec } from './tap.js';
 
 export interface OverlayDeviceSpec extends TapSpec {
   readonly vni: number;
@@ -136,6 +136,11 @@ export class OverlayDevice {
   /** True when vtepd made the TAP, so that it ends with its descriptors. */
   get isOurs(): boolean {
     return this.#isOurs;
+  }
+
+  /** Returns false when the TAP was deleted, also in another network namespace. */
+  isThere(): Promise<boolean> {
+    return isTapThere(this.#tap.fds[0]);
   }
 
   get mac(): Mac {

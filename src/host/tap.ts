@@ -3,6 +3,7 @@
  *
  * The errors name the cause and the cure. `overlay-device.ts` configures the opened device.
  */
+import { readFile } from 'node:fs/promises';
 import type { Shim } from '../abi/binding.js';
 import { ERRNO, errnoName } from '../abi/errno.js';
 import { HostError, NEEDS_RIGHTS } from './host-error.js';
@@ -98,6 +99,16 @@ export function probeOffloads(set: (bits: number) => number): Pick<OpenTap, 'off
     offloadError = answer;
   }
   return { offloads: [], offloadError };
+}
+
+/**
+ * @param fd descriptor of a TAP
+ * @returns false when the TAP was deleted, in whichever network namespace it was
+ */
+export async function isTapThere(fd: number): Promise<boolean> {
+  const info = await readFile(`/proc/self/fdinfo/${fd}`, 'utf8').catch(() => '');
+  // drivers/net/tun.c, tun_chr_show_fdinfo(): the name of the interface, if there is one.
+  return !/^iff:\s*$/m.test(info);
 }
 
 /**

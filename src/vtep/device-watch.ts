@@ -5,7 +5,8 @@
  *                                                  has made it meanwhile: then joined, not ours
  *     adopted TAP or bridge, deleted               awaited, and joined when it comes
  *     TAP down or out of its bridge, bridge down   reported: another program's decision stays
- *     TAP in another network namespace             reported: frames pass, nothing is made again
+ *     TAP in another network namespace             reported: frames pass, nothing is made again until
+ *                                                  it is deleted there
  *     another port of the bridge with a larger MTU   the TAP follows
  *
  * The state of all devices is examined shortly after each change, so that the messages of one
@@ -26,6 +27,8 @@ import { type DeviceFault, type DeviceState, type FaultTexts, faultOf, textsOf }
 const DEBOUNCE_MS = 100;
 /** Time from a deletion until the device is made again, ms: its owner possibly makes it himself. */
 const REMAKE_MS = 1000;
+/** Time between two looks at a TAP in another network namespace, of which netlink reports nothing, ms. */
+const ELSEWHERE_MS = 1000;
 /** Pause after a repair that failed, ms. */
 const RETRY_MS = 3000;
 /**
@@ -143,6 +146,7 @@ export class DeviceWatch {
     const device = this.#options.devices.find(vni.tap);
     if (device === undefined) return Number.POSITIVE_INFINITY;
     const watched = this.#of(vni.tap);
+    if (watched.isElsewhere) watched.isElsewhere = await device.isThere();
     const state = this.#stateOf(device, watched);
     const fault = faultOf(state);
     const nowMs = performance.now();
@@ -158,7 +162,7 @@ export class DeviceWatch {
     await this.#followMtu(vni, device, watched).catch((error: Error) =>
       this.#options.log.warn({ vni: vni.vni, error: error.message }, 'cannot follow the MTU of the bridge'),
     );
-    return waitMs;
+    return watched.isElsewhere ? ELSEWHERE_MS : waitMs;
   }
 
   /** A TAP that was out of its bridge has lost the options of its port. */

@@ -162,6 +162,14 @@ t.test("a TAP in another network namespace is the operator's", async (t) => {
   const before = await tapFrames(vtepd);
   await pod.outcome('ping -c 1 -W 1 10.30.0.2');
   await eventually('its frames to arrive', async () => (await tapFrames(vtepd)) > before);
+  await pod.ip('link del vtep100');
+  await eventually('the TAP to be made again', async () => (await near.devices()).includes('vtep100'));
+  await vtepd.ready();
+  t.same((await statusOf(vtepd)).notices, [], 'the notice is withdrawn');
+  const again = await tapFrames(vtepd);
+  await near.ip('address add 10.30.0.1/24 dev vtep100');
+  await near.outcome('ping -c 1 -W 1 10.30.0.2');
+  await eventually('frames of the new TAP to arrive', async () => (await tapFrames(vtepd)) > again);
   t.equal(await vtepd.stop(), 0);
 });
 
