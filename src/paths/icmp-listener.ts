@@ -30,7 +30,7 @@ export interface IcmpListenerOptions {
   /** Device that the underlay's sockets are bound to; '' any. */
   readonly device: string;
   /** True for source ports of sockets without an error queue. */
-  readonly isOurPort: (port: number) => boolean;
+  readonly isOurPort: (port: number, family: 4 | 6) => boolean;
   /** True for local addresses, given in canonical form. */
   readonly isOurs: (address: string) => boolean;
   readonly isPeer: (address: string) => boolean;
@@ -76,7 +76,7 @@ export class IcmpListener {
   receive(family: 4 | 6, message: Uint8Array, nowMs: number): void {
     const quoted = readQuotedUdp(family, message);
     const { isOurPort, isOurs, isPeer, onTooBig } = this.#options;
-    if (quoted === undefined || !isOurPort(quoted.sourcePort)) return;
+    if (quoted === undefined || !isOurPort(quoted.sourcePort, family)) return;
     const to = formatIpAddress(family, quoted.destination, '');
     if (!isPeer(to) || !isOurs(formatIpAddress(family, quoted.source, ''))) return;
     const { destinationPort: port, mtu } = quoted;

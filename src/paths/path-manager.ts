@@ -224,7 +224,7 @@ export class PathManager {
    *
    * @param isOurPort true for the source ports of these datagrams
    */
-  listen(handle: Handle, isOurPort: (port: number) => boolean): void {
+  listen(handle: Handle, isOurPort: (port: number, family: 4 | 6) => boolean): void {
     if (this.#listener) return;
     const { machine } = this.#options;
     this.#listener = new IcmpListener({

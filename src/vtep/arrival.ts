@@ -4,7 +4,6 @@
  * The list is computed from the devices of this network namespace: at once after vtepd opened,
  * moved, mended or closed devices, and shortly after each change that another program makes.
  */
-import pLimit from 'p-limit';
 import type { Handle } from '../controller/handle.js';
 import type { Machine } from '../host/machine.js';
 import { overlayIndexes } from '../host/overlay-arrival.js';
@@ -25,7 +24,6 @@ export interface ArrivalOptions {
 
 export class Arrival {
   readonly #options: ArrivalOptions;
-  readonly #serial = pLimit(1);
   #handle: Pick<Handle, 'setOverlayDevices'> | undefined;
   #unsubscribe = () => {};
   #timer: NodeJS.Timeout | undefined;
@@ -50,13 +48,13 @@ export class Arrival {
   }
 
   /**
-   * Computes and sends the list; resolves when the workers use it. Does nothing before `start`.
-   * Never rejects.
+   * Computes and sends the list; what is sent to the workers later finds it in use. Resolves when
+   * the workers use it. Does nothing before `start`. Never rejects.
    */
-  refresh(): Promise<void> {
+  async refresh(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    return this.#serial(async () => this.#handle?.setOverlayDevices(this.#indexes()));
+    await this.#handle?.setOverlayDevices(this.#indexes());
   }
 
   #indexes(): Int32Array {

@@ -48,7 +48,10 @@ export interface OverlayOptions {
   readonly opened: (devices: readonly OverlayDevice[]) => void;
   /** Called after a deleted device was opened again. */
   readonly reopened: (device: OverlayDevice) => void;
-  /** Called when devices were opened, moved or closed; never rejects. */
+  /**
+   * Called when devices were opened, moved or closed. Resolves when the workers know them; never
+   * rejects.
+   */
   readonly devicesChanged: () => Promise<void>;
 }
 
@@ -90,7 +93,8 @@ export class Overlay {
       for (const [i, device] of open.entries())
         if (device.unsteered !== '') reports.warn(unsteeredNotice(device), vnis[i].vni);
       opened(open);
-      await this.#options.devicesChanged();
+      // The workers get the list before the VNI: the order of messages is kept.
+      void this.#options.devicesChanged();
       return vnis.map((settings, i) => ({ settings, device: open[i], peers: resolved[i] }));
     } catch (error) {
       for (const vni of begun) await pathManager.end(vni);
@@ -348,7 +352,7 @@ export class Overlay {
       const text = 'incomplete cleanup of the device and bridge of a removed VNI';
       this.#options.log.warn({ vni, error: error.message }, text);
     });
-    await this.#options.devicesChanged();
+    void this.#options.devicesChanged();
   }
 
   #withdrawReports(vni: number): void {

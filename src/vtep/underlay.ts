@@ -58,12 +58,12 @@ export function portsOfDgram(shim: Shim, { sendFds }: UnderlaySockets): (port: n
 }
 
 /**
- * Predicate for the source ports that the kernel chooses for the TCP flows that it forwards; their
- * ICMP errors reach no socket. The range includes the ports of the source-port pool, so errors about
- * these ports are reported twice, which is harmless.
+ * Predicate for the source ports that the kernel chooses for the TCP flows that it forwards, all of
+ * them over IPv4; their ICMP errors reach no socket. The range includes the ports of the source-port
+ * pool, so errors about these ports are reported twice, which is harmless.
  */
-export function portsOfFlows({ sourcePorts }: Settings): (port: number) => boolean {
-  return (port) => port >= sourcePorts.min && port <= sourcePorts.max;
+export function portsOfFlows({ sourcePorts }: Settings): (port: number, family: 4 | 6) => boolean {
+  return (port, family) => family === 4 && port >= sourcePorts.min && port <= sourcePorts.max;
 }
 
 /**
