@@ -2,10 +2,10 @@
  * Addresses that vtepd adds to devices, and removes again.
  *
  * An address that moves from one VNI to another on a shared bridge stays there: it is removed when
- * the last user gives it up. An address that was on the device before belongs to another program and is never removed,
- * unless it carries the mark of vtepd (`OWN_PROTOCOL`): then a killed daemon has left it.
+ * the last user gives it up. An address that was on the device before belongs to another program
+ * and is never removed, unless it carries the mark of vtepd (`OWN_PROTOCOL`): then a killed daemon
+ * has left it.
  */
-
 import { cidrOf } from './device-tables.js';
 import { HostError } from './host-error.js';
 import type { Address, Machine } from './machine.js';

@@ -13,7 +13,6 @@
  * `close` after they have ended. This module neither reads nor writes frames.
  */
 import type { Shim } from '../abi/binding.js';
-import { parseCidr } from '../wire/ip-address.js';
 import { formatMac, parseMac } from '../wire/mac.js';
 import { AddedAddresses } from './added-addresses.js';
 import { recordTap, restoreLeftover, restoreTap } from './adopted-tap.js';
@@ -33,6 +32,7 @@ import {
 import { ignoreOverlay } from './obedience.js';
 import { Rollback } from './rollback.js';
 import { isTapThere, type OpenTap, openTap, type TapSpec } from './tap.js';
+import { VniAddresses } from './vni-addresses.js';
 
 export interface OverlayDeviceSpec extends TapSpec {
   readonly vni: number;
@@ -59,7 +59,7 @@ const NO_BRIDGE: OpenBridge = { index: 0, isOurs: false };
 export class OverlayDevice {
   readonly #shim: Shim;
   readonly #machine: Machine;
-  readonly #own: AddedAddresses;
+  readonly #addresses: VniAddresses;
   readonly #spec: OverlayDeviceSpec;
   #tap!: OpenTap;
   #link!: Link;
@@ -69,17 +69,15 @@ export class OverlayDevice {
   #undo = new Rollback();
   #bridge: string;
   #joined: OpenBridge = NO_BRIDGE;
-  #addresses: readonly string[];
   /** Steps that run when the device leaves its bridge. */
   #leave = new Rollback();
 
   private constructor(shim: Shim, machine: Machine, spec: OverlayDeviceSpec, own: AddedAddresses) {
     this.#shim = shim;
     this.#machine = machine;
-    this.#own = own;
     this.#spec = spec;
     this.#bridge = spec.bridge;
-    this.#addresses = spec.addresses.map(canonical);
+    this.#addresses = new VniAddresses(own, spec.addresses);
   }
 
   /**
@@ -186,7 +184,7 @@ export class OverlayDevice {
   ): Promise<() => Promise<void>> {
     const [before, opened, link, isOurs] = [this.#undo, this.#tap, this.#link, this.#isOurs];
     // The kernel has removed them with the device.
-    await this.#own.remove(this, link.index, this.#addresses);
+    await this.#addresses.remove(link.index);
     this.#undo = new Rollback();
     try {
       if (this.#machine.link(this.bridgeIndex) === undefined && this.#mayOpenBridge())
@@ -212,8 +210,8 @@ export class OverlayDevice {
     await this.#openBridge(seen);
     const link = this.#machine.link(this.index);
     if (link && !staysOut) await this.#join(link, undefined);
-    await this.#own.remove(this, former, this.#addresses);
-    await this.#own.add(this, this.#joined.index, this.#addresses);
+    await this.#addresses.remove(former);
+    await this.#addresses.add(this.#joined.index);
   }
 
   /**
@@ -244,7 +242,7 @@ export class OverlayDevice {
         await this.#set(before, { master: 0, ...addrGenMode });
         await this.#set(before, { mtu: unbridgedMtu });
       } else await this.#enter(before, joined.index);
-      await this.#moveAddresses(this.#joined, joined, undo);
+      await this.#addresses.move(this.#home(this.#joined), this.#home(joined), undo);
     });
     // Steps registered for a failed move must not run when the bridge is left later.
     const left = this.#leave;
@@ -263,11 +261,8 @@ export class OverlayDevice {
    * @throws HostError; the addresses are unchanged after a failure
    */
   async readdress(addresses: readonly string[]): Promise<void> {
-    const after = addresses.map(canonical);
     const undo = new Rollback();
-    undo.push(() => this.#exchange(after, this.#addresses));
-    await undo.guard(() => this.#exchange(this.#addresses, after));
-    this.#addresses = after;
+    await undo.guard(() => this.#addresses.replace(this.#home(this.#joined), addresses, undo));
   }
 
   /** Reverts every change. @throws HostError naming what could not be reverted */
@@ -318,7 +313,7 @@ export class OverlayDevice {
     const machine = this.#machine;
     const [fd] = this.#tap.fds;
     const tap = await restoreLeftover(machine, existing);
-    const before = await recordTap(machine, tap, this.#joined.index === 0 ? this.#addresses : []);
+    const before = await recordTap(machine, tap, this.#joined.index === 0 ? this.#addresses.list : []);
     this.#undo.push(async () => {
       // The next program that opens the TAP possibly does not support vnet headers. So the kernel
       // must give that program no superframes, and only frames with complete checksums.
@@ -337,7 +332,7 @@ export class OverlayDevice {
     const link = machine.link(tap.index) ?? tap;
     if (machine.link(this.bridgeIndex) !== undefined) await this.#join(link, seen);
     else await this.#set(link, { mtu: link.master === 0 ? unbridgedMtu : this.#bridgedMtu(link.master) });
-    await this.#own.add(this, this.#home(this.#joined), this.#addresses);
+    await this.#addresses.add(this.#home(this.#joined));
     if (seen !== undefined) await this.#resemble(link, seen);
     await this.#set(link, { up: true });
   }
@@ -385,29 +380,10 @@ export class OverlayDevice {
     return joined.index === 0 ? this.index : joined.index;
   }
 
-  async #exchange(before: readonly string[], after: readonly string[]): Promise<void> {
-    const home = this.#home(this.#joined);
-    await this.#own.remove(
-      this,
-      home,
-      before.filter((address) => !after.includes(address)),
-    );
-    await this.#own.add(this, home, after);
-  }
-
-  async #moveAddresses(from: OpenBridge, to: OpenBridge, undo: Rollback): Promise<void> {
-    const [left, entered] = [this.#home(from), this.#home(to)];
-    const addresses = this.#addresses;
-    undo.push(() => this.#own.add(this, left, addresses));
-    await this.#own.remove(this, left, addresses);
-    undo.push(() => this.#own.remove(this, entered, addresses));
-    await this.#own.add(this, entered, addresses);
-  }
-
   async #removeAddresses(): Promise<void> {
     // A device that failed to open has possibly neither.
     if (this.#link === undefined && this.#joined.index === 0) return;
-    await this.#own.remove(this, this.#home(this.#joined), this.#addresses);
+    await this.#addresses.remove(this.#home(this.#joined));
   }
 
   #set(link: Link, settings: LinkSettings): Promise<void> {
@@ -419,13 +395,6 @@ export class OverlayDevice {
     if (link) return link;
     throw new HostError(`network device ${this.name} does not exist`);
   }
-}
-
-/** Formats an address as the kernel shows it, for comparison with the addresses of a device. */
-function canonical(cidr: string): string {
-  const parsed = parseCidr(cidr);
-  if (!parsed) throw new HostError(`${cidr} is not an address with a prefix length, such as 10.10.10.1/24`);
-  return `${parsed.address.text}/${parsed.length}`;
 }
 
 function macOf(link: Link): Mac {
