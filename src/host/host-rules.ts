@@ -4,7 +4,7 @@
  * The rules of nftables are read at the start and after notifications (NFNLGRP_NFTABLES); reading
  * takes at most a tenth of the time. What sends no notification is read every 10 s: legacy iptables
  * and BPF programs on the control group of this process, and nftables where the kernel refuses the
- * subscription. Rules of policy routing are read by `readPolicyRules`, which the caller calls after
+ * subscription or the last reading failed. Rules of policy routing are read by `readPolicyRules`, which the caller calls after
  * notifications of its own.
  *
  * What cannot be read counts as rules: its text is in `unread`.
@@ -119,7 +119,8 @@ export class HostRules {
   #lookAgain(): void {
     const before = this.#unnotified();
     this.#readUnnotified();
-    if (this.#fd < 0 && this.#fd !== -ERRNO.EPROTONOSUPPORT) this.#paced.due();
+    const isUnnotified = this.#fd < 0 && this.#fd !== -ERRNO.EPROTONOSUPPORT;
+    if (isUnnotified || this.#unread.has('nft')) this.#paced.due();
     else if (this.#unnotified() !== before) this.#changed?.();
   }
 

@@ -224,6 +224,16 @@ export class OverlayDevice {
   }
 
   /**
+   * Adds the addresses of the VNI that its device has lost: IPv6 addresses go when a device is down,
+   * all of them when it moves to another network namespace.
+   *
+   * @throws HostError
+   */
+  keepAddresses(): Promise<void> {
+    return this.#addresses.add(this.#home(this.#joined));
+  }
+
+  /**
    * Moves the TAP to another bridge, or out of its bridge if `bridge` is ''. The addresses of the VNI
    * move with it.
    *

@@ -73,8 +73,8 @@ export function textsOf(
     case 'tap_elsewhere':
       return {
         detail: `TAP ${tap} is in another network namespace`,
-        why: 'frames pass; vtepd no longer follows or changes the device, its MTU among others',
-        cure: `set its MTU there, or move it back (ip link set dev ${tap} netns PID)`,
+        why: 'frames pass while the TAP is up there; vtepd no longer follows or changes the device, its MTU among others',
+        cure: `in that namespace: ip link set dev ${tap} up, or move it back (ip link set dev ${tap} netns PID, with the PID of vtepd)`,
       };
     case 'tap_down':
       return { detail: `TAP ${tap} is down`, why: noFrames, cure: `ip link set dev ${tap} up` };

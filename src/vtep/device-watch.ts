@@ -150,7 +150,9 @@ export class DeviceWatch {
     const state = this.#stateOf(device, watched);
     const fault = faultOf(state);
     const nowMs = performance.now();
+    const hasHealed = fault === undefined && watched.fault !== undefined;
     if (fault !== watched.fault) Object.assign(watched, { fault, sinceMs: nowMs, retryMs: 0, failure: '' });
+    if (hasHealed) await this.#keepAddresses(vni, device);
     const ageMs = nowMs - watched.sinceMs;
     if (fault === 'tap_out' && ageMs < OUT_MS && !watched.isOut) return OUT_MS - ageMs;
     if (fault === 'tap_out') watched.isOut = true;
@@ -170,6 +172,16 @@ export class DeviceWatch {
     await device.keepPort().catch((error: Error) => {
       this.#options.log.warn({ vni, error: error.message }, 'cannot set the options of the bridge port');
     });
+  }
+
+  async #keepAddresses({ vni, tap }: VniSettings, device: OverlayDevice): Promise<void> {
+    const { serialise, devices, log } = this.#options;
+    const work = async () => {
+      if (devices.find(tap) === device) await device.keepAddresses();
+    };
+    await serialise(work).catch((error: Error) =>
+      log.warn({ vni, error: error.message }, 'cannot add the addresses of the VNI again'),
+    );
   }
 
   #stateOf(device: OverlayDevice, { isElsewhere }: Watched): DeviceState {
@@ -193,6 +205,12 @@ export class DeviceWatch {
     const name = fault === 'tap_deleted' ? device.name : device.bridge;
     const isOurs = fault === 'tap_deleted' ? device.isOurs : device.isBridgeOurs;
     const isThere = machine.find(name) !== undefined;
+    // A TAP that was moved looks deleted after netlink has lost messages.
+    if (fault === 'tap_deleted' && !isThere && (await device.isThere())) {
+      watched.isElsewhere = true;
+      watched.fault = faultOf(this.#stateOf(device, watched));
+      return ELSEWHERE_MS;
+    }
     if (!isThere && !isOurs) return Number.POSITIVE_INFINITY;
     const waitMs = Math.max(retryMs, isThere ? 0 : sinceMs + REMAKE_MS) - nowMs;
     if (waitMs > 0) return waitMs;
@@ -209,6 +227,8 @@ export class DeviceWatch {
       watched.sinceMs = performance.now();
       return DEBOUNCE_MS;
     } catch (error) {
+      // The changes of a VTEP that is being stopped are refused.
+      if (this.#stopped) return Number.POSITIVE_INFINITY;
       watched.failure = (error as Error).message;
       watched.retryMs = performance.now() + RETRY_MS;
       return RETRY_MS;
@@ -216,6 +236,7 @@ export class DeviceWatch {
   }
 
   #report(device: OverlayDevice, watched: Watched): void {
+    if (this.#stopped) return;
     const { reports } = this.#options;
     const { fault, failure } = watched;
     const state = this.#stateOf(device, watched);

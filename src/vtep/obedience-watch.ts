@@ -3,7 +3,8 @@
  *
  * `host/obedience.ts` makes a device ignore it before the device comes up. Where /proc/sys cannot be
  * written, this module warns until the values are right: each device is checked when it appears, is
- * renamed or leaves a bridge, and every 30 s while its warning holds. Ports of a bridge are not
+ * renamed, leaves a bridge or gets an MTU with which it has IPv6 again, and every 30 s while its
+ * warning holds. Ports of a bridge are not
  * checked, because the host's stack receives nothing by them.
  *
  * A device without a link-local address gets one (RFC 4291 §2.8) while it has another IPv6 address,
@@ -22,6 +23,8 @@ import type { FaultTexts } from './device-faults.js';
 
 /** Time from a change to the examination, ms. */
 const DEBOUNCE_MS = 100;
+/** Below it a device has no IPv6, and its settings are lost (RFC 8200 section 5), bytes. */
+const IPV6_MTU = 1280;
 /** Time between two checks of a device with a warning, ms. */
 const RECHECK_MS = 30_000;
 
@@ -42,6 +45,7 @@ export interface ObedienceWatchOptions {
 interface Checked {
   readonly name: string;
   readonly isPort: boolean;
+  readonly hasIpv6: boolean;
   readonly isObeying: boolean;
   readonly atMs: number;
 }
@@ -117,7 +121,8 @@ export class ObedienceWatch {
     const { index, name } = link;
     const before = this.#checked.get(index);
     const isPort = link.master !== 0;
-    const isSame = before?.name === name && before.isPort === isPort;
+    const hasIpv6 = link.mtu >= IPV6_MTU;
+    const isSame = before?.name === name && before.isPort === isPort && before.hasIpv6 === hasIpv6;
     const atMs = performance.now();
     if (isSame && !(before.isObeying && atMs - before.atMs >= RECHECK_MS)) return;
     if (before !== undefined && before.name !== name) this.#options.report(before.name, undefined);
@@ -126,7 +131,7 @@ export class ObedienceWatch {
       await this.#settings.ignore(this.#options.machine, link);
       left = this.#settings.obeyed(name);
     }
-    this.#checked.set(index, { name, isPort, isObeying: left.length > 0, atMs });
+    this.#checked.set(index, { name, isPort, hasIpv6, isObeying: left.length > 0, atMs });
     this.#options.report(name, left.length === 0 ? undefined : textsOf(name, left));
   }
 

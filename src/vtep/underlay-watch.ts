@@ -73,7 +73,10 @@ export class UnderlayWatch {
   }
 
   #examine(): void {
-    for (const device of this.#bound) this.#follow(device);
+    for (const device of this.#bound) {
+      this.#follow(device);
+      this.#report(device);
+    }
     const missing = this.#options.settings.local.filter((address) => this.#check(address));
     const held = {
       ipv4: missing.some(({ family }) => family === 4),
@@ -85,7 +88,7 @@ export class UnderlayWatch {
   }
 
   #follow(device: Bound): void {
-    const { machine, reports, rebind, log } = this.#options;
+    const { machine, rebind, log } = this.#options;
     const { name, families } = device;
     if (device.index !== 0 && machine.link(device.index) !== undefined) return;
     const link = machine.find(name);
@@ -97,7 +100,13 @@ export class UnderlayWatch {
       log.info({ device: name }, 'the sockets of the underlay are bound to their device again');
     }
     if (name === this.#options.settings.underlayDev) this.#options.bound(device.index);
-    reports.set('device_missing', name, device.index === 0 ? missingDevice(name) : undefined);
+  }
+
+  #report({ name, index }: Bound): void {
+    const { machine, reports } = this.#options;
+    const link = machine.link(index);
+    const texts = link === undefined ? missingDevice(name) : link.up ? undefined : downDevice(name);
+    reports.set('device_missing', name, texts);
   }
 
   /** Reports whether a local address is missing. @returns true when it is */
@@ -136,6 +145,14 @@ function missingDevice(name: string): FaultTexts {
   };
 }
 
+function downDevice(name: string): FaultTexts {
+  return {
+    detail: `network device ${name}, to which the sockets of the underlay are bound, is down`,
+    why: 'vtepd sends and receives no datagram',
+    cure: `ip link set dev ${name} up`,
+  };
+}
+
 function missingAddress(text: string, isTentative: boolean): FaultTexts {
   return {
     detail: isTentative
@@ -144,6 +161,6 @@ function missingAddress(text: string, isTentative: boolean): FaultTexts {
     why: 'vtepd sends nothing in its address family until the address is usable',
     cure: isTentative
       ? `see "ip -6 address show to ${text.split('%')[0]}": dadfailed means that another host has the address`
-      : `add the address to a device (ip address add ${text.split('%')[0]} dev DEVICE), or correct --local`,
+      : `nothing, if another host has the address now and this one is its standby; otherwise add it (ip address add ${text.split('%')[0]} dev DEVICE), or correct --local`,
   };
 }

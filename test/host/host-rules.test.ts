@@ -72,6 +72,16 @@ t.test('what cannot be read is named until it can', async (t) => {
   t.same(rules.unread, []);
 });
 
+t.test('a reading that failed is repeated without a notification', async (t) => {
+  const { rules, host, notify, changes } = await make(t, {}, 10);
+  host.nft = 'the rules of nftables cannot be read: nft is not installed';
+  notify();
+  await eventually('the failure', () => rules.unread.length === 1);
+  host.nft = '';
+  const before = changes();
+  await eventually('the rules', () => rules.unread.length === 0 && changes() > before);
+});
+
 t.test('legacy iptables and programs are looked at again; only changes are reported', async (t) => {
   const { rules, host, changes } = await make(t, {}, 10);
   await new Promise((resolve) => setTimeout(resolve, 60));

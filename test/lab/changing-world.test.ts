@@ -126,6 +126,24 @@ t.test('a TAP and a bridge that vtepd made are made again as they were', async (
   t.ok(far, 'the far host is not involved');
 });
 
+for (const home of ['vtep100', 'br100'])
+  t.test(`IPv6 addresses are back when ${home} is up again`, async (t) => {
+    const { lab, near } = await twoHosts(t, 'batch', '--tap spare');
+    await near.run(['sh', '-c', 'echo 0 > /proc/sys/net/ipv6/conf/default/disable_ipv6']);
+    const bridge = home === 'br100' ? '--bridge br100' : '';
+    const addresses = '--address fd01::1/64 --address 10.30.0.1/24';
+    const vtepd = await lab.vtepd(near, `--vni 100 --peer ${FAR} --port 4790 ${bridge} ${addresses}`);
+    const list = () => near.run(`ip -o address show dev ${home}`);
+    t.match(await list(), /fd01::1\/64/);
+    await near.ip(`link set ${home} down`);
+    await isReported(t, vtepd, new RegExp(`${home} is down`));
+    await near.ip(`link set ${home} up`);
+    await vtepd.ready();
+    await eventually('the address', async () => /fd01::1\/64/.test(await list()));
+    t.match(await list(), /10\.30\.0\.1\/24/);
+    t.equal(await vtepd.stop(), 0);
+  });
+
 t.test('an adopted TAP that was deleted is awaited, whatever has its name meanwhile', async (t) => {
   const { lab, near, vm101 } = await twoHosts(t, 'batch', '--tap spare');
   await near.ip('tuntap add dev vtep100 mode tap\nlink set vtep100 address 02:00:00:00:00:55 mtu 1400');
@@ -247,30 +265,40 @@ t.test('nothing is sent from an IPv6 address that is absent or tentative', async
   await eventually('the first datagram', () => /fd00:80::20/.test(capture.stdout));
 });
 
-t.test('a link-local peer is followed when its device is made again', async (t) => {
-  const world = await twoHosts(t, 'batch');
-  const { near, far, lab } = world;
-  await world.vtepd.stop();
-  await far.ip('link del vxlan100');
-  const wire = async () => {
-    for (const host of [near, far])
-      await host.run(['sh', '-c', 'echo 0 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6']);
-    await near.ip('address add fe80::a/64 dev eth0 nodad');
-    await far.ip('address add fe80::b/64 dev eth0 nodad');
-  };
-  await wire();
-  const one = await lab.vtepd(near, '--vni 100 --peer fe80::b%eth0 --bridge br-vxlan');
-  const other = await lab.vtepd(far, '--vni 100 --peer fe80::a%eth0 --bridge br-vxlan');
-  const traffic = await SteadyTraffic.start(lab, world.vm101, world.vm105, FAR_VM);
-  await stepsOf(t, traffic)('device of link-local peers deleted, and made again', async () => {
-    await near.ip('link del eth0');
-    await traffic.broken();
-    await near.ip(`link add eth0 type veth peer name eth0 netns ${far.name}\nlink set eth0 up`);
-    await far.ip('link set eth0 up');
-    await wire();
-  });
-  for (const vtepd of [one, other]) t.same(await warnings(vtepd), []);
+t.test('a device of the underlay that is down is reported', async (t) => {
+  const { near, vm101, vtepd } = await twoHosts(t, 'batch', '--underlay-dev eth0');
+  await near.ip('link set eth0 down');
+  await isReported(t, vtepd, /network device eth0.* is down/);
+  await near.ip('link set eth0 up');
+  await vtepd.ready();
+  await assertPing(t, vm101, FAR_VM);
 });
+
+for (const engine of ENGINES)
+  t.test(`a link-local peer is followed when its device is made again (${engine})`, async (t) => {
+    const world = await twoHosts(t, engine);
+    const { near, far, lab } = world;
+    await world.vtepd.stop();
+    await far.ip('link del vxlan100');
+    const wire = async () => {
+      for (const host of [near, far])
+        await host.run(['sh', '-c', 'echo 0 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6']);
+      await near.ip('address add fe80::a/64 dev eth0 nodad');
+      await far.ip('address add fe80::b/64 dev eth0 nodad');
+    };
+    await wire();
+    const one = await lab.vtepd(near, `--vni 100 --peer fe80::b%eth0 --bridge br-vxlan --io ${engine}`);
+    const other = await lab.vtepd(far, `--vni 100 --peer fe80::a%eth0 --bridge br-vxlan --io ${engine}`);
+    const traffic = await SteadyTraffic.start(lab, world.vm101, world.vm105, FAR_VM);
+    await stepsOf(t, traffic)('device of link-local peers deleted, and made again', async () => {
+      await near.ip('link del eth0');
+      await traffic.broken();
+      await near.ip(`link add eth0 type veth peer name eth0 netns ${far.name}\nlink set eth0 up`);
+      await far.ip('link set eth0 up');
+      await wire();
+    });
+    for (const vtepd of [one, other]) t.same(await warnings(vtepd), []);
+  });
 
 for (const engine of ENGINES)
   t.test(`MTUs of the underlay and of the bridge's ports are followed (${engine})`, async (t) => {

@@ -14,6 +14,7 @@ function link(change: Partial<Link> = {}): Link {
     index: 7,
     name: 'vtep100',
     up: true,
+    mtu: 1450,
     master: 0,
     mac: 'fe:11:22:33:44:55',
     addrGenMode: 'none',
@@ -62,6 +63,20 @@ t.test('a device with the right values is neither changed nor reported', async (
   await started.start();
   t.equal(reports.size, 0);
   t.same(calls, []);
+});
+
+t.test('a device whose MTU was too small for IPv6 is checked again', async (t) => {
+  const wrong: Record<string, string[]> = {};
+  const { watch: started, calls, state, changed } = watch(t, wrong);
+  await started.start();
+  wrong.vtep100 = [LINE];
+  state.links = [link({ mtu: 1200 })];
+  changed();
+  await eventually('the check', () => calls.length === 1);
+  state.links = [link({ mtu: 1450 })];
+  changed();
+  await eventually('the check of the new settings', () => calls.length === 2);
+  t.same(calls, ['ignore vtep100', 'ignore vtep100']);
 });
 
 t.test('settings that cannot be written are a warning with lines for sysctl', async (t) => {

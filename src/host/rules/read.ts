@@ -46,7 +46,7 @@ async function readNft(): Promise<Ruleset> {
 function listRuleset(): Promise<readonly unknown[]> {
   // The sbin folders hold nft on most distributions, and the PATH of services often lacks them.
   const env = { ...process.env, LC_ALL: 'C', PATH: `${process.env.PATH ?? '/usr/bin:/bin'}:/usr/sbin:/sbin` };
-  const options = { timeout: NFT_TIMEOUT_MS, maxBuffer: NFT_OUTPUT_MAX, env };
+  const options = { timeout: NFT_TIMEOUT_MS, killSignal: 'SIGKILL', maxBuffer: NFT_OUTPUT_MAX, env } as const;
   return new Promise((resolve, reject) => {
     execFile('nft', ['--json', 'list', 'ruleset'], options, (error, stdout, stderr) => {
       if (error)

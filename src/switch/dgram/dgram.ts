@@ -185,6 +185,8 @@ export class DgramPort implements UnderlayPort {
 
   peersChanged(): void {
     this.#hosts.clear();
+    // Packed rows have interface indexes, which change when a device is made again.
+    this.#packed.clear();
   }
 
   close(): void {
