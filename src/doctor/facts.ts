@@ -31,7 +31,7 @@ export interface MachineFacts {
   readonly conntrack: ConntrackFacts | undefined;
 }
 
-/** What this host accepts from machines of the overlay that send to one of its devices. */
+/** Messages of the overlay that this host accepts by one of its devices. */
 export interface Obedience {
   /** True for IPv4 redirects because of `net.ipv4.conf.all.accept_redirects`. */
   readonly redirects: boolean;

@@ -50,7 +50,7 @@ export interface Report {
   readonly detail: string;
   /** The consequence. */
   readonly why: string;
-  /** What to do. */
+  /** Remedy. */
   readonly cure: string;
 }
 

@@ -2,12 +2,12 @@
  * The rules of this host for packets, kept current.
  *
  * The rules of nftables are read at the start and after notifications (NFNLGRP_NFTABLES); reading
- * takes at most a tenth of the time. What sends no notification is read every 10 s: legacy iptables
- * and BPF programs on the control group of this process, and nftables where the kernel refuses the
- * subscription or the last reading failed. Rules of policy routing are read by `readPolicyRules`, which the caller calls after
- * notifications of its own.
+ * takes at most a tenth of the time. Kinds without notifications are read every 10 s: legacy
+ * iptables and BPF programs on the control group of this process, and nftables where the kernel
+ * refuses the subscription or the last reading failed. Rules of policy routing are read by
+ * `readPolicyRules`, which the caller calls after notifications of its own.
  *
- * What cannot be read counts as rules: its text is in `unread`.
+ * Rules that cannot be read stand against shortcuts: `unread` has the reason.
  */
 import type { Shim } from '../abi/binding.js';
 import { ERRNO } from '../abi/errno.js';

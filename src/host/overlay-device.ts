@@ -47,7 +47,7 @@ export interface OverlayDeviceSpec extends TapSpec {
   readonly unbridgedMtu: number;
 }
 
-/** What was last seen of a device. */
+/** Last known settings and addresses of a device. */
 export interface Seen {
   readonly link: Link;
   /** Addresses of other programs, as `ADDRESS/LENGTH`. */

@@ -14,7 +14,7 @@ import { describePolicyRule, policyRulesAgainstShortcut } from '../host/rules/po
 import type { ProgramHook } from '../host/rules/read.js';
 import { describeObstacle, rulesAgainstShortcut } from '../host/rules/shortcut-rules.js';
 
-/** What stands against a shortcut. */
+/** Reason that stands against a shortcut. */
 export interface Against {
   /** The rule, for log and status. */
   readonly why: string;

@@ -21,7 +21,7 @@ export type ReportShortcut = (
 const CODES = ['kernel_path_unused', 'kernel_path_off', 'offload_not_permitted'] as const;
 
 interface Words {
-  /** What happens without the shortcut. */
+  /** Effect of its absence. */
   readonly without: string;
   readonly consequence: string;
 }

@@ -49,7 +49,7 @@ export interface TunnelFollower {
   close(): Promise<void>;
 }
 
-/** How this VTEP sends, as rules of the host see it. */
+/** Properties of sent datagrams that rules of the host can match. */
 export type Sending = Pick<PathTraffic, 'sourcePorts' | 'mark' | 'isUnbound'>;
 
 export interface SuperframesOptions {

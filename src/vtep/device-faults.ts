@@ -3,7 +3,7 @@
  */
 import type { Link } from '../host/machine.js';
 
-/** What keeps frames of a VNI from passing its devices. */
+/** Faults that keep frames of a VNI from passing its devices. */
 export type DeviceFault =
   | 'tap_deleted'
   /** The TAP is in another network namespace. Frames pass. */

@@ -59,7 +59,7 @@ export interface DeviceWatchOptions {
   readonly mended: () => Promise<void>;
 }
 
-/** What is known of the device of a VNI. */
+/** State of the device of a VNI. */
 interface Watched {
   fault: DeviceFault | undefined;
   sinceMs: number;

@@ -8,7 +8,7 @@
  * checked, because the host's stack receives nothing by them.
  *
  * A device without a link-local address gets one (RFC 4291 §2.8) while it has another IPv6 address,
- * whoever added it: neighbour discovery needs it (RFC 4861 §7.2.2). The kernel generates none on a
+ * from any program: neighbour discovery needs it (RFC 4861 §7.2.2). The kernel generates none on a
  * device that ignores the overlay.
  */
 

@@ -1,4 +1,4 @@
-/** What the doctor says about devices by which this host obeys machines of the overlay. */
+/** Findings about devices by which this host obeys machines of the overlay. */
 import t from 'tap';
 import { checkObedience, checkRedirects } from '../../src/doctor/checks.js';
 import type { DaemonFacts, MachineFacts, Obedience } from '../../src/doctor/facts.js';

@@ -37,7 +37,7 @@ function make(fails = new Set<Step>()) {
   const calls: string[] = [];
   const lines: string[] = [];
   const reports = new Map<string, Omit<Report, 'code'>>();
-  /** What stands against flows. */
+  /** Reason that stands against flows. */
   const rules: { against?: Against } = {};
   const kernelPath = { mode: 'auto', against: () => rules.against } as unknown as KernelPath;
   const log = pino(

@@ -30,7 +30,7 @@ const SPEC: OverlayDeviceSpec = {
   offload: true,
 };
 
-/** What a device that vtepd makes has. */
+/** Settings of a device that vtepd makes. */
 const IGNORES = {
   'ipv6 accept_ra': '0',
   'ipv6 autoconf': '0',

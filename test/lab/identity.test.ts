@@ -1,5 +1,5 @@
 /**
- * Who is who: own addresses, names of one host, routes into the overlay, and twins.
+ * Identity of hosts: own addresses, names of one host, routes into the overlay, and twins.
  *
  *     vm101 10.10.10.101                              vm105 10.10.10.105
  *         |                                               |

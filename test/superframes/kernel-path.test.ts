@@ -1,4 +1,4 @@
-/** What stands against the shortcuts, with rules that the test writes. */
+/** Reasons against the shortcuts, with rules that the test writes. */
 import t from 'tap';
 import type { HostRules } from '../../src/host/host-rules.js';
 import type { PolicyRule } from '../../src/host/netlink/rules.js';

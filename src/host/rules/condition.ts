@@ -1,5 +1,5 @@
 /**
- * How certainly a packet meets a condition of a rule.
+ * Certainty with which a packet meets a condition of a rule.
  *
  * A proved condition is 'yes' or 'no'; an expression that is unknown here is 'maybe'.
  */

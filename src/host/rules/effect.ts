@@ -18,7 +18,7 @@ export interface Effect {
 
 export interface Effects {
   readonly effects: readonly Effect[];
-  /** What the rule names of the packet; empty if the packet does not match. */
+  /** Fields of the packet that the rule names; empty if the packet does not match. */
   readonly names: readonly Name[];
 }
 

@@ -19,7 +19,7 @@ import {
 } from './packet.js';
 import { fieldsOf, listOf, textOf } from './ruleset.js';
 
-/** What a rule names when it has a condition on the field. */
+/** Names that a condition on the field gives to a rule. */
 export type Name = 'port' | 'address' | 'device';
 
 export interface Field {

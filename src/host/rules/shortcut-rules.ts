@@ -21,14 +21,14 @@ import { onlyNumber, type Packet } from './packet.js';
 import { expressionText, ruleText } from './rule-text.js';
 import { type Chain, fieldsOf, type Rule, type Ruleset, textOf } from './ruleset.js';
 
-/** What stands against a shortcut. */
+/** Reason that stands against a shortcut. */
 export interface Obstacle {
   readonly family: string;
   readonly table: string;
   readonly chain: string;
   /** Number of the rule; undefined: the policy of the chain, or a ruleset that is too large. */
   readonly handle: number | undefined;
-  /** What the rule does, for example `snat to 10.1.0.9`. */
+  /** Effect of the rule, for example `snat to 10.1.0.9`. */
   readonly does: string;
   /** Text of the rule, cut at 100 characters. */
   readonly text: string;
@@ -189,7 +189,7 @@ class Walk {
   }
 }
 
-/** How packets leave a chain. */
+/** Ways in which packets leave a chain. */
 class Exits {
   /** All packets have left. */
   isOver = false;

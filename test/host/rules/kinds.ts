@@ -20,7 +20,7 @@ export const OURS: OuterTraffic = {
 };
 
 export interface Kind {
-  /** What the ruleset shows; unique. */
+  /** Text in the ruleset; unique. */
   readonly name: string;
   /** Ruleset in the syntax of nft(8). */
   readonly nft: string;
@@ -81,7 +81,7 @@ const MANY_PEERS = {
 } as const;
 
 export const KINDS: readonly Kind[] = [
-  // What a rule does.
+  // Effects of a rule.
   out('accept', 'udp dport 4789 accept', []),
   out('drop', 'udp dport 4789 drop', ['out: drop']),
   out('reject', 'udp dport 4789 reject', ['out: reject']),
